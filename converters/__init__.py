@@ -1,0 +1,1 @@
+"""One model in, another format out."""

@@ -1,0 +1,1 @@
+"""From events to people: messages, the outbox, MQTT, clips, the privacy gate and storage."""

@@ -1,0 +1,1 @@
+"""What keeps a box on a tree alive: health, liveness, the watchdog, commands and checks."""

@@ -1,0 +1,1 @@
+"""The pulse server for tests."""
