@@ -365,9 +365,7 @@ def _put(tree: dict[str, Any], keys: tuple[str, ...], value: object, name: str) 
 
 def _explain(problem: Any, origin: Mapping[tuple[str, ...], str], path: Path | None) -> str:
     keys = tuple(str(part) for part in problem["loc"])
-    where = next(
-        (origin[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in origin), str(path or "defaults")
-    )
+    where = next((origin[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in origin), str(path or "defaults"))
     name = ".".join(keys) or "settings"
     if problem["type"] == "extra_forbidden":
         near = nearest_key(keys)
@@ -392,9 +390,7 @@ def nearest_key(keys: tuple[str, ...]) -> str | None:
     return None
 
 
-def walk_fields(
-    section: type[BaseModel], keys: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Any]]:
+def walk_fields(section: type[BaseModel], keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every field of the tree as ``(path, pydantic FieldInfo)``, sections included, in the order of the types."""
     for name, field in section.model_fields.items():
         path = (*keys, name)
