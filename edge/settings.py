@@ -51,7 +51,8 @@ class AudioSettings(Section):
     source: Literal["microphone", "file", "folder", "stdin", "url"] = "microphone"
     """Where sound comes from."""
     device: str = "default"
-    """Which microphone, as `ecosight-edge devices` prints it: `usb:VENDOR:PRODUCT:SERIAL`, `usb-port:1-1.2`, `card:NAME` or `default`. Never an index."""
+    """Which microphone, as `ecosight-edge devices` prints it: `usb:VENDOR:PRODUCT:SERIAL`, `usb-port:1-1.2`,
+    `card:NAME` or `default`. Never an index."""
     backend: Literal["auto", "alsa", "pulse"] = "auto"
     """Which PortAudio host to open. `auto` takes ALSA under systemd and what the system prefers elsewhere."""
     channel: int = Field(default=1, ge=1, le=64)
@@ -131,7 +132,8 @@ class PrivacySettings(Section):
     speech_limit: float = Field(default=0.3, ge=0, le=1)
     """A clip leaves the device only if its highest speech score, over the whole clip, is under this."""
     withheld: Literal["keep", "delete", "alert_only"] = "keep"
-    """What happens to a clip that must not leave: keep it on the device, delete it, or never cut one and send the alert alone."""
+    """What happens to a clip that must not leave: keep it on the device, delete it, or send the alert alone
+    (nothing is said of a clip)."""
     without_speech_score: Literal["refuse", "i_accept_uploading_clips_that_may_hold_voices"] = "refuse"
     """With a model that cannot hear speech, upload is refused unless this accepts it in so many words."""
 

@@ -1,0 +1,146 @@
+"""From events on the sample clock to alerts that survive a power cut.
+
+The desk gives every event its ``alert_id``, writes it in the wire contract, commits it to the outbox and asks
+for its clip. It holds nothing that must not be lost: when ``on_event`` returns, the alert is on disk.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge.audio.clock import Clock
+from edge.delivery.clips import ClipKeeper, ClipRequest
+from edge.delivery.messages import Alert, Collapsed, ModelName, Place
+from edge.delivery.outbox import Outbox
+from edge.detection.events import Event
+from edge.settings import EdgeSettings
+
+log = logging.getLogger(__name__)
+
+DRILL_LABEL = "gun_shot"
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who speaks: the parts of an alert that are the same in all of them."""
+
+    site: str
+    device: str
+    model: ModelName
+    place: Place | None
+
+    @staticmethod
+    def of(settings: EdgeSettings, model: ModelName) -> "Sender":
+        place = Place(**settings.place.model_dump()) if settings.place else None
+        return Sender(settings.site, settings.device, model, place)
+
+
+class AlertDesk:
+    """Turns the detector's events into committed alerts and clip requests. Used by one thread."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        clock: Clock,
+        outbox: Outbox,
+        clips: ClipKeeper,
+        wake: Callable[[], None],
+    ) -> None:
+        """``wake`` is called after a commit, so that the message leaves at once."""
+        self._sender = sender
+        self._clock = clock
+        self._outbox = outbox
+        self._clips = clips
+        self._wake = wake
+        self._open: dict[int, str] = {}
+        self.alerts = 0
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Commit each event as an alert message and see to its clip."""
+        for event in events:
+            self._on_event(event)
+
+    def correct_times(self) -> int:
+        """Say again, with the time now known, what was said before the clock was synchronised. Returns how many."""
+        alerts = self._outbox.uncorrected(self._clock.now().boot_id)
+        for alert in alerts:
+            corrected = {"onset": self._clock.correct(alert.onset), "clock_corrected": True}
+            if alert.collapsed is not None:
+                corrected["collapsed"] = alert.collapsed.model_copy(
+                    update={
+                        "first": self._clock.correct(alert.collapsed.first),
+                        "last": self._clock.correct(alert.collapsed.last),
+                    }
+                )
+            self._outbox.put_alert(alert.model_copy(update=corrected))
+        if alerts:
+            self._wake()
+        return len(alerts)
+
+    def _on_event(self, event: Event) -> None:
+        alert_id = self._open.get(event.number) or uuid.uuid4().hex
+        rate = self._clock.sample_rate_hz
+        collapsed = None
+        if event.collapsed is not None:
+            count, first, last = event.collapsed
+            collapsed = Collapsed(count=count, first=self._clock.moment(first), last=self._clock.moment(last))
+        alert = Alert(
+            alert_id=alert_id,
+            seq=0,
+            phase=event.phase,
+            site=self._sender.site,
+            device=self._sender.device,
+            label=event.label,
+            score=round(float(event.score), 4),
+            threshold=round(float(event.threshold), 4),
+            onset=self._clock.moment(event.first_onset),
+            duration_s=round(max(0, event.end - event.first_onset) / rate, 3),
+            shots=event.shots,
+            level_dbfs=round(float(event.level_dbfs), 1),
+            model=self._sender.model,
+            place=self._sender.place,
+            collapsed=collapsed,
+        )
+        alert = self._outbox.put_alert(alert)
+        self._wake()
+        if event.phase == "new":
+            self.alerts += 1
+            self._open[event.number] = alert_id
+            log.info("%s at sample %d, score %.3f, alert %s", event.label, event.first_onset, event.score, alert_id)
+            self._clips.request(
+                ClipRequest(alert=alert, first_onset=event.first_onset, last_onset=event.last_onset, test=False)
+            )
+        else:
+            final = alert if event.phase == "end" else None
+            self._clips.extend(alert_id, event.last_onset, final)
+        if event.phase == "end":
+            self._open.pop(event.number, None)
+            log.info("alert %s ended: %d shots", alert_id, event.shots)
+
+
+def put_drill(sender: Sender, clock: Clock, outbox: Outbox, sample: int = 0) -> Alert:
+    """Commit a complete test alert (``new``, then ``end``) at the present moment; returns the first message.
+
+    It takes the path of a real one from the outbox on, and is marked ``test`` all the way.
+    """
+    onset = clock.now().model_copy(update={"sample": sample})
+    drill = Alert(
+        alert_id=f"drill-{uuid.uuid4().hex}",
+        seq=0,
+        phase="new",
+        test=True,
+        site=sender.site,
+        device=sender.device,
+        label=DRILL_LABEL,
+        score=1.0,
+        threshold=1.0,
+        onset=onset,
+        duration_s=0.0,
+        shots=1,
+        model=sender.model,
+        place=sender.place,
+    )
+    first = outbox.put_alert(drill)
+    outbox.put_alert(drill.model_copy(update={"phase": "end"}))
+    return first
