@@ -1,0 +1,189 @@
+"""From captured samples to windows for the model: resample → log-mel of the new frames → patches.
+
+    front_end = FrontEnd(sample_rate_hz=48_000, hop_s=0.24)
+    for window in front_end.push(start, frames):
+        model.score(window)
+
+Samples are the clock: a window's ``start`` is the index, at the *capture* rate, of its first sample. libsoxr's
+filters are linear-phase and it drops their delay, so output sample k stands exactly at input sample
+k * rate / 16000; what it holds back (12 to 80 ms, it works in blocks) only makes windows come later.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from edge.audio.logmel import (
+    FRAME_LENGTH,
+    FRAME_STEP,
+    MEL_BANDS,
+    PATCH_FRAMES,
+    SAMPLE_RATE_HZ,
+    WINDOW_SAMPLES,
+    LogMel,
+)
+
+# Windows are views into these rows, so a row is written once and never again; when an arena is full the
+# newest part moves to a fresh one, and the old lives on only while somebody holds one of its windows.
+_ARENA_SAMPLES = 4 * SAMPLE_RATE_HZ
+_ARENA_FRAMES = 4 * 100
+_WAIT_STEP_S = 0.004
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """0.975 s of sound. The arrays are read-only views that stay as they are for as long as they are held."""
+
+    start: int
+    """Index of its first sample, at the capture rate."""
+    patch: NDArray[np.float32]
+    """Log-mel, float32 [96, 64]."""
+    waveform: NDArray[np.float32]
+    """The samples at 16 kHz, float32 [15600], full scale ±1."""
+    peak: float
+    """Largest magnitude among the samples that no earlier window held (the newest hop)."""
+
+
+class FrontEnd:
+    """Streaming front end. Windows do not depend on how the sound was cut into blocks. Not thread-safe."""
+
+    def __init__(self, sample_rate_hz: int, hop_s: float) -> None:
+        """Raises ValueError where ``hop_s`` is not a multiple of 0.01 s between 0.01 and 0.96."""
+        hop_frames = round(hop_s * SAMPLE_RATE_HZ / FRAME_STEP)
+        if abs(hop_s * SAMPLE_RATE_HZ / FRAME_STEP - hop_frames) > 1e-6 or not 1 <= hop_frames <= PATCH_FRAMES:
+            raise ValueError(f"hop_s {hop_s} is not a multiple of 0.01 s between 0.01 and 0.96")
+        self.sample_rate_hz = sample_rate_hz
+        self.hop_s = hop_s
+        self._hop_frames = hop_frames
+        self._hop_samples = hop_frames * FRAME_STEP
+        self._whole = LogMel(PATCH_FRAMES)
+        self._newest = LogMel(hop_frames)
+        self._lag_frames = 0
+        self._resampler: soxr.ResampleStream | None = None
+        if sample_rate_hz != SAMPLE_RATE_HZ:
+            self._resampler = soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+        self._begin(None)
+
+    def _begin(self, start: int | None) -> None:
+        self._base = start  # capture index of sample 0 at 16 kHz
+        self._expected = start
+        self._samples = np.empty(_ARENA_SAMPLES, np.float32)
+        self._filled = 0  # samples in the arena
+        self._dropped = 0  # samples that earlier arenas held before this one's first
+        self._rows = np.empty((_ARENA_FRAMES, MEL_BANDS), np.float32)
+        self._row = 0  # row of the next window's patch; rows before _row + overlap are computed
+        self._windows = 0
+
+    def reset(self) -> None:
+        """Forget what was heard: the next window needs 15600 new samples. For gaps."""
+        self._begin(None)
+        if self._resampler is not None:
+            self._resampler.clear()
+
+    @property
+    def wanted(self) -> int:
+        """Frames after the last pushed one that the next window probably needs (capture rate, at least 1).
+
+        It learns how much the resampler holds back, so a reader that waits for this many makes one push a window.
+        """
+        if self._base is None or self._expected is None:
+            return -(-WINDOW_SAMPLES * self.sample_rate_hz // SAMPLE_RATE_HZ) + self._lag_frames
+        due = self._base - (-self._next_stop * self.sample_rate_hz // SAMPLE_RATE_HZ)
+        missing = due + self._lag_frames - self._expected
+        return missing if missing > 0 else max(1, round(_WAIT_STEP_S * self.sample_rate_hz))
+
+    @property
+    def _next_stop(self) -> int:
+        """Samples at 16 kHz, since the start, that the next window needs."""
+        return WINDOW_SAMPLES + self._windows * self._hop_samples
+
+    def push(self, start: int, frames: NDArray[np.float32]) -> list[Window]:
+        """Take ``frames`` (float32 [n], mono, full scale ±1, capture rate) whose first has index ``start``.
+
+        Returns the windows that are now complete, oldest first. An unexpected ``start`` is a gap: it resets.
+        """
+        if self._expected is not None and start != self._expected:
+            self.reset()
+        if self._base is None:
+            self._begin(start)
+        self._expected = start + len(frames)
+        if len(frames) == 0:
+            return []
+        if self._resampler is not None:
+            frames = self._resampler.resample_chunk(np.ascontiguousarray(frames, np.float32))
+        windows = self._take(frames)
+        if windows:
+            self._learn_lag()
+        return windows
+
+    def finish(self) -> list[Window]:
+        """At the end of a recording: the windows that the resampler still held back. The next push starts anew."""
+        if self._base is None or self._resampler is None:
+            self.reset()
+            return []
+        windows = self._take(self._resampler.resample_chunk(np.empty(0, np.float32), last=True))
+        self.reset()
+        return windows
+
+    def _learn_lag(self) -> None:
+        # How far the sound had to run ahead of the end of the last window. Blocks much longer than the wait say
+        # nothing about the resampler: at most 0.1 s is believed.
+        assert self._base is not None and self._expected is not None
+        stop = self._next_stop - self._hop_samples
+        due = self._base - (-stop * self.sample_rate_hz // SAMPLE_RATE_HZ)
+        lag = self._expected - due
+        if self._lag_frames < lag <= self.sample_rate_hz // 10:
+            self._lag_frames = lag
+
+    def _take(self, samples: NDArray[np.float32]) -> list[Window]:
+        windows = []
+        while len(samples):
+            room = _ARENA_SAMPLES - self._filled
+            if room == 0:
+                self._turn_samples()
+                continue
+            some, samples = samples[:room], samples[room:]
+            self._samples[self._filled : self._filled + len(some)] = some
+            self._filled += len(some)
+            while self._dropped + self._filled >= self._next_stop:
+                windows.append(self._window())
+        return windows
+
+    def _turn_samples(self) -> None:
+        keep = self._next_stop - WINDOW_SAMPLES - self._dropped  # first sample of the next window
+        fresh = np.empty(_ARENA_SAMPLES, np.float32)
+        fresh[: self._filled - keep] = self._samples[keep : self._filled]
+        self._samples, self._filled, self._dropped = fresh, self._filled - keep, self._dropped + keep
+
+    def _turn_rows(self) -> None:
+        overlap = PATCH_FRAMES - self._hop_frames
+        fresh = np.empty((_ARENA_FRAMES, MEL_BANDS), np.float32)
+        fresh[:overlap] = self._rows[self._row : self._row + overlap]
+        self._rows, self._row = fresh, 0
+
+    def _window(self) -> Window:
+        stop = self._next_stop - self._dropped
+        waveform = self._samples[stop - WINDOW_SAMPLES : stop]
+        if self._row + PATCH_FRAMES > _ARENA_FRAMES:
+            self._turn_rows()
+        patch = self._rows[self._row : self._row + PATCH_FRAMES]
+        if self._windows == 0:
+            self._whole(waveform, patch)
+            new = waveform
+        else:
+            # Always the same number of frames at once: a batch of another size may round otherwise.
+            first = PATCH_FRAMES - self._hop_frames
+            self._newest(waveform[first * FRAME_STEP :], patch[first:])
+            new = waveform[-self._hop_samples :]
+        assert self._base is not None
+        offset = self._windows * self._hop_samples
+        start = self._base + (2 * offset * self.sample_rate_hz + SAMPLE_RATE_HZ) // (2 * SAMPLE_RATE_HZ)
+        patch.flags.writeable = waveform.flags.writeable = False
+        self._windows += 1
+        self._row += self._hop_frames
+        return Window(start, patch, waveform, max(float(new.max()), -float(new.min())))
+
+
+assert FRAME_LENGTH + (PATCH_FRAMES - 1) * FRAME_STEP == WINDOW_SAMPLES
