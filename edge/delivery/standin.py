@@ -1,0 +1,116 @@
+"""A copy of the outbox in memory, for as long as its disk fails.
+
+SD cards end by becoming read-only, and disks fill up. The copy takes over what the disk could still be read
+for, so sequence numbers go on and waiting messages are still sent. ``write_back`` merges it into the file.
+"""
+
+import contextlib
+import logging
+import sqlite3
+
+from edge.delivery import outbox_file
+
+log = logging.getLogger(__name__)
+
+MEMORY_PAGES = 4096  # of 4 KiB: 16 MiB, some 10,000 alerts
+# New rows get ids far from those that another process may give on disk meanwhile.
+ID_GAP = 1_000_000
+
+CODES = {
+    sqlite3.SQLITE_FULL: "disk_full",
+    sqlite3.SQLITE_READONLY: "read_only",
+    sqlite3.SQLITE_BUSY: "locked",
+    sqlite3.SQLITE_LOCKED: "locked",
+}
+
+
+def code_of(error: Exception) -> str:
+    """The end of the problem code for an error of SQLite or the system."""
+    if isinstance(error, PermissionError):
+        return "read_only"
+    return CODES.get(getattr(error, "sqlite_errorcode", -1) & 0xFF, "io_error")
+
+
+class Standin:
+    """The database in memory and the way back."""
+
+    RETRY_S = 10.0
+
+    def __init__(self, disk: sqlite3.Connection | None, code: str) -> None:
+        self._code = code
+        self._overflowed = 0
+        self.database = outbox_file.connect(":memory:")
+        self._last_id_on_disk = 0
+        if disk is not None:
+            self._copy(disk)
+        self.database.execute(f"PRAGMA max_page_count = {MEMORY_PAGES}")
+        self.database.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'")
+        self.database.execute(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (self._last_id_on_disk + ID_GAP,)
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        return [f"outbox:{self._code}", *(["outbox:overflow"] if self._overflowed else [])]
+
+    def still(self, code: str) -> None:
+        """The disk still fails, perhaps in another way."""
+        self._code = code
+
+    def make_room(self, error: sqlite3.Error) -> None:
+        """Memory is full: the oldest delivered alerts go from the ledger, then the oldest clip messages, then alerts.
+
+        Raises:
+            sqlite3.Error: ``error``, where it is not about room.
+        """
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+            raise error
+        delivered = "SELECT alert_id FROM alerts WHERE alert_id NOT IN (SELECT alert_id FROM messages) LIMIT 1000"
+        if self.database.execute(f"DELETE FROM alerts WHERE alert_id IN ({delivered})").rowcount:  # noqa: S608
+            return
+        lost = self.database.execute(
+            "DELETE FROM messages WHERE id IN (SELECT id FROM messages ORDER BY rank DESC, id LIMIT 100)"
+        ).rowcount
+        self._overflowed += lost
+        log.error("no disk and no memory left: the oldest %d messages are lost (%d in all)", lost, self._overflowed)
+
+    def write_back(self, disk: sqlite3.Connection) -> None:
+        """Merge into the file, in one transaction: all of it or nothing.
+
+        Raises:
+            sqlite3.Error: the disk still fails; nothing is lost.
+        """
+        disk.execute(f"PRAGMA busy_timeout = {100}")
+        try:
+            disk.execute("PRAGMA synchronous = FULL")
+            disk.execute("BEGIN IMMEDIATE")
+            with outbox_file.transaction_end(disk):
+                for table in outbox_file.TABLES:
+                    rows = self.database.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
+                    if table == "messages":
+                        self._forget_delivered(disk, {row["id"] for row in rows})
+                    for row in rows:
+                        marks = ", ".join("?" * len(row))
+                        verb = "IGNORE" if table == "messages" else "REPLACE"
+                        disk.execute(f"INSERT OR {verb} INTO {table} VALUES ({marks})", tuple(row))  # noqa: S608
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                disk.execute(f"PRAGMA busy_timeout = {int(outbox_file.BUSY_TIMEOUT_S * 1000)}")
+        self.database.close()
+
+    def _copy(self, disk: sqlite3.Connection) -> None:
+        self.database.execute("BEGIN")
+        with outbox_file.transaction_end(self.database):
+            for table in outbox_file.TABLES:
+                with contextlib.suppress(sqlite3.Error):  # whatever can still be read
+                    for row in disk.execute(f"SELECT * FROM {table}"):  # noqa: S608
+                        marks = ", ".join("?" * len(row))
+                        self.database.execute(f"INSERT INTO {table} VALUES ({marks})", tuple(row))  # noqa: S608
+        with contextlib.suppress(sqlite3.Error):
+            row = disk.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+            self._last_id_on_disk = row[0] or 0
+
+    def _forget_delivered(self, disk: sqlite3.Connection, waiting: set[int]) -> None:
+        for row in disk.execute("SELECT id FROM messages WHERE id <= ?", (self._last_id_on_disk,)).fetchall():
+            if row["id"] not in waiting:
+                disk.execute("DELETE FROM messages WHERE id = ?", (row["id"],))
