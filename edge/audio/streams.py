@@ -1,0 +1,198 @@
+"""Sound from a pipe: raw PCM on standard input, and whatever ffmpeg can fetch (RTSP cameras, HTTP streams, files)."""
+
+import contextlib
+import logging
+import os
+import re
+import select
+import subprocess
+import sys
+import threading
+import time
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.audio.source import Sink, SourceError, SourceLost
+from edge.settings import AudioSettings
+
+LOG = logging.getLogger(__name__)
+
+BLOCK_S = 0.06
+"""Frames are handed on in blocks of at least this length: few wake-ups, little delay."""
+STALLED_S = 10.0
+"""A network stream that gives nothing for this long is dead: connect again."""
+LOOK_S = 0.5
+"""How often a silent pipe looks whether it should stop."""
+BYTES_OF = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
+
+
+def decode(data: bytes, sample_format: str) -> NDArray[np.float32]:
+    """Whole little-endian samples as float32 ``[n]``, full scale ±1; what is no number becomes silence."""
+    if sample_format == "f32le":
+        samples = np.frombuffer(data, "<f4")
+        return np.where(np.isfinite(samples), samples, np.float32(0)).astype(np.float32, copy=False)
+    if sample_format == "s24le":
+        padded = np.zeros((len(data) // 3, 4), np.uint8)
+        padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        return (padded.view("<i4")[:, 0] / np.float32(2**31)).astype(np.float32)
+    kind, full_scale = ("<i2", 2**15) if sample_format == "s16le" else ("<i4", 2**31)
+    return (np.frombuffer(data, kind) / np.float32(full_scale)).astype(np.float32)
+
+
+class _Pipe:
+    """Reads interleaved PCM from a file descriptor and hands one channel of it to a sink."""
+
+    def __init__(self, descriptor: int, sample_format: str, channels: int, channel: int, sample_rate_hz: int) -> None:
+        self._descriptor = descriptor
+        self._format = sample_format
+        self._frame_bytes = BYTES_OF[sample_format] * channels
+        self._channels = channels
+        self._channel = channel
+        self._block_bytes = max(1, round(BLOCK_S * sample_rate_hz)) * self._frame_bytes
+        self._pending = bytearray()
+        self.read_at_s = time.monotonic()
+
+    def pump(self, sink: Sink, wait_s: float) -> bool:
+        """Wait up to ``wait_s`` for bytes and pass whole blocks on; False at the end of the pipe."""
+        ready, _, _ = select.select([self._descriptor], [], [], wait_s)
+        if not ready:
+            self._pass_on(sink, self._frame_bytes)
+            return True
+        data = os.read(self._descriptor, 4 * self._block_bytes)
+        if not data:
+            self._pass_on(sink, self._frame_bytes)
+            return False
+        self.read_at_s = time.monotonic()
+        self._pending += data
+        self._pass_on(sink, self._block_bytes)
+        return True
+
+    def _pass_on(self, sink: Sink, at_least_bytes: int) -> None:
+        if len(self._pending) < at_least_bytes:
+            return
+        whole = len(self._pending) // self._frame_bytes * self._frame_bytes
+        samples = decode(bytes(self._pending[:whole]), self._format)
+        del self._pending[:whole]
+        sink.write(np.ascontiguousarray(samples.reshape(-1, self._channels)[:, self._channel - 1]))
+
+
+class StdinStream:
+    """Raw PCM on standard input at the configured rate. Its end is the end; a silent writer is waited for."""
+
+    live = False
+    latency_s = 0.0
+
+    def __init__(self, settings: AudioSettings, stream: IO[bytes] | None = None) -> None:
+        if settings.channel > settings.stdin_channels:
+            raise SourceError(
+                f"audio.channel is {settings.channel}, but audio.stdin_channels is only {settings.stdin_channels}"
+            )
+        self._settings = settings
+        self._stream = stream
+        self.sample_rate_hz = settings.sample_rate_hz
+        self.description = (
+            f"standard input ({settings.stdin_format}, {settings.stdin_channels} channel(s), {self.sample_rate_hz} Hz)"
+        )
+
+    def run(self, sink: Sink, stop: threading.Event) -> None:
+        """Pass sound on until the pipe ends."""
+        stream = self._stream if self._stream is not None else sys.stdin.buffer
+        settings = self._settings
+        pipe = _Pipe(
+            stream.fileno(), settings.stdin_format, settings.stdin_channels, settings.channel, self.sample_rate_hz
+        )
+        while not stop.is_set() and pipe.pump(sink, LOOK_S):
+            pass
+
+
+class FfmpegStream:
+    """Any URL or file that ffmpeg reads, at the configured rate.
+
+    A URL is live: its end or silence is a loss, and it is connected anew. A plain path is a recording.
+    """
+
+    def __init__(self, settings: AudioSettings) -> None:
+        self._settings = settings
+        self.live = "://" in settings.location and not settings.location.startswith("file://")
+        self.latency_s = 0.0
+        self.sample_rate_hz = settings.sample_rate_hz
+        self.description = without_password(settings.location)
+
+    def run(self, sink: Sink, stop: threading.Event) -> None:
+        """Raises SourceLost at the end of a live stream; SourceError without ffmpeg, or for a file it cannot read."""
+        try:
+            process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        except FileNotFoundError as error:
+            raise SourceError(
+                "source: url needs the program ffmpeg; install the package ffmpeg", "no_ffmpeg"
+            ) from error
+        said = _Said(process)
+        try:
+            self._pump(process, sink, stop)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            said.join()
+        if stop.is_set():
+            return
+        why = without_password(said.last_line())
+        if self.live:
+            raise SourceLost("stream_ended", why)
+        if process.returncode:
+            raise SourceError(f"ffmpeg cannot read {self.description}: {why}", "bad_recording")
+
+    def _pump(self, process: "subprocess.Popen[bytes]", sink: Sink, stop: threading.Event) -> None:
+        assert process.stdout is not None
+        pipe = _Pipe(process.stdout.fileno(), "f32le", 1, 1, self.sample_rate_hz)
+        with process.stdout:
+            while not stop.is_set():
+                if not pipe.pump(sink, LOOK_S):
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(2.0)
+                    return
+                if self.live and time.monotonic() - pipe.read_at_s > STALLED_S:
+                    raise SourceLost("stalled", f"nothing from {self.description} for {STALLED_S:.0f} s")
+
+    def _command(self) -> list[str]:
+        settings = self._settings
+        transport = ["-rtsp_transport", "tcp"] if settings.location.startswith("rtsp") else []
+        pace = ["-re"] if not self.live and settings.pace == "real_time" else []
+        return [
+            *("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error"),
+            *transport,
+            *pace,
+            *("-i", settings.location, "-vn", "-map", "0:a:0", "-af", f"pan=mono|c0=c{settings.channel - 1}"),
+            *("-ar", str(self.sample_rate_hz), "-f", "f32le", "pipe:1"),
+        ]
+
+
+class _Said:
+    """Drains a process's standard error, so that it cannot block, and remembers its last line."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stderr is not None
+        self._stream = process.stderr
+        self._last = ""
+        self._thread = threading.Thread(target=self._drain, name="ffmpeg-errors", daemon=True)
+        self._thread.start()
+
+    def _drain(self) -> None:
+        with self._stream:
+            for line in self._stream:
+                self._last = line.decode(errors="replace").strip() or self._last
+
+    def join(self) -> None:
+        self._thread.join(2.0)
+
+    def last_line(self) -> str:
+        return self._last
+
+
+def without_password(text: str) -> str:
+    """The text with ``user:password@`` in URLs shortened to ``user:…@``, fit for a log."""
+    return re.sub(r"(://[^:/@\s]+):[^@/\s]+@", r"\1:…@", text)
