@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from edge.delivery import outbox_file
 from edge.delivery.messages import Alert, Clip, ClipState, Moment, Response
@@ -67,6 +67,17 @@ class ClipRow:
     """Not to be tried before this time, on whatever clock the uploader uses."""
     utc_s: float
     """Unix time at which the row was made."""
+
+
+class ClipFile(NamedTuple):
+    """What retention must know of a clip that takes room."""
+
+    alert_id: str
+    path: str
+    state: ClipState
+    may_leave: bool
+    size_bytes: int
+    test: bool
 
 
 class Outbox:
@@ -231,16 +242,37 @@ class Outbox:
     # Clips -----------------------------------------------------------------------------------------------------
 
     def clips(
-        self, states: Iterable[ClipState], may_leave: bool | None = None, requested: bool | None = None
+        self,
+        states: Iterable[ClipState],
+        may_leave: bool | None = None,
+        requested: bool | None = None,
+        limit: int = -1,
     ) -> list[ClipRow]:
-        """Clips in any of ``states``, oldest first."""
+        """Clips in any of ``states``, oldest first; all of them without a ``limit``."""
         wanted = list(states)
         rows = self._read(
             f"SELECT * FROM clips WHERE state IN ({', '.join('?' * len(wanted))})"  # noqa: S608 -- only marks
-            " AND may_leave = coalesce(?, may_leave) AND requested = coalesce(?, requested) ORDER BY position",
-            (*wanted, may_leave, requested),
+            " AND may_leave = coalesce(?, may_leave) AND requested = coalesce(?, requested) ORDER BY position LIMIT ?",
+            (*wanted, may_leave, requested, limit),
         )
         return [_clip_row(row) for row in rows]
+
+    def clip_files(self) -> list[ClipFile]:
+        """Every clip whose file is on the device, oldest first, without its message (there may be thousands)."""
+        rows = self._read(
+            "SELECT alert_id, path, state, may_leave, size_bytes, json_extract(CAST(payload AS TEXT), '$.test')"
+            " FROM clips WHERE path IS NOT NULL ORDER BY position"
+        )
+        return [ClipFile(row[0], row[1], row[2], bool(row[3]), row[4], bool(row[5])) for row in rows]
+
+    def alerts_without_clip(self, limit: int = 100) -> list[Alert]:
+        """Alerts that are over and of which no clip was ever heard of, newest first (cut off by a crash)."""
+        rows = self._read(
+            "SELECT payload FROM alerts WHERE phase IN ('end', 'interrupted')"
+            " AND alert_id NOT IN (SELECT alert_id FROM clips) ORDER BY rowid DESC LIMIT ?",
+            (limit,),
+        )
+        return [Alert.model_validate_json(row["payload"]) for row in rows]
 
     def clip(self, alert_id: str) -> ClipRow | None:
         """What is known about one clip."""
