@@ -1,0 +1,58 @@
+"""A ``.tflite`` graph in an interpreter: one float32 input, named float32 outputs, one thread.
+
+The interpreter is ``ai-edge-litert``; ``tflite-runtime``, its former name, where that is all there is (with numpy < 2,
+and many times slower on int8).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.detection.model_file import ModelFileError
+
+
+def _interpreter(graph: bytes) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tflite_runtime.interpreter import Interpreter
+    return Interpreter(model_content=graph, num_threads=1)
+
+
+class Graph:
+    """Not thread-safe: whoever shares it holds a lock."""
+
+    def __init__(self, graph: bytes, name: str = "model") -> None:
+        """``name`` is for messages.
+
+        Raises:
+            ModelFileError: no graph that this interpreter can run, or not one input and only float32.
+        """
+        try:
+            self._interpreter = _interpreter(graph)
+            self._interpreter.allocate_tensors()
+            inputs = self._interpreter.get_input_details()
+            outputs = self._interpreter.get_output_details()
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise ModelFileError(f"{name}: the interpreter cannot run this graph: {error}") from error
+        if len(inputs) != 1 or any(one["dtype"] != np.float32 for one in [*inputs, *outputs]):
+            raise ModelFileError(f"{name}: a graph has one input, and float32 at both ends")
+        self._input = inputs[0]["index"]
+        self._outputs = {one["name"]: one["index"] for one in outputs}
+        self.input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"])
+        self.output_shapes: Mapping[str, tuple[int, ...]] = MappingProxyType(
+            {one["name"]: tuple(int(n) for n in one["shape"]) for one in outputs}
+        )
+
+    def feed(self, value: NDArray[np.float32]) -> None:
+        """Run the graph on ``value``, float32 of ``input_shape``."""
+        self._interpreter.set_tensor(self._input, value)
+        self._interpreter.invoke()
+
+    def output(self, name: str) -> NDArray[np.float32]:
+        """A copy of an output of the last run, flat float32."""
+        found: NDArray[np.float32] = self._interpreter.get_tensor(self._outputs[name])
+        return found.reshape(-1)
