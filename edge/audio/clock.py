@@ -157,6 +157,11 @@ class Clock:
                 continue
         return points[1][1] - points[0][1] if len(points) == 2 else 0.0
 
+    @property
+    def newest_point(self) -> int:
+        """Index of the newest closed point, by which a slip is known; -1 before the first."""
+        return self._points[-1][0] if self._points else -1
+
     def _known(self) -> list[tuple[int, float]]:
         """All points, the open bucket's best included, by rising index."""
         while True:
