@@ -10,33 +10,27 @@ the value is read as YAML). Secrets never stand in the tree: a field that ends i
 and a systemd credential of the field's name is used where the field is not set (``secret()``).
 """
 
-import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+
+from edge import settings_file
+from edge.settings_file import Section, SettingsError, inconsistent
+
+__all__ = ["EdgeSettings", "Section", "SettingsError", "load", "secret"]
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 """A name that is safe in an MQTT topic, an ACL line, an S3 key and a file name."""
 
-ENVIRONMENT_PREFIX = "ECOSIGHT_"
 RESERVED_DEVICE_NAMES = frozenset({"models"})
-# Variables with our prefix that are not settings: they steer tests and scripts.
-NOT_SETTINGS = frozenset({"ECOSIGHT_YAMNET", "ECOSIGHT_DATA", "ECOSIGHT_REQUIRE_ALL", "ECOSIGHT_CONFIG"})
-
-
-class SettingsError(ValueError):
-    """The configuration cannot be used. The text is meant for the person who wrote it."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Location(Section):
+    """Where the box hangs."""
+
     latitude_deg: float = Field(ge=-90, le=90)
     """Degrees north, WGS 84."""
     longitude_deg: float = Field(ge=-180, le=180)
@@ -48,6 +42,8 @@ class Location(Section):
 
 
 class AudioSettings(Section):
+    """Where sound comes from."""
+
     source: Literal["microphone", "file", "folder", "stdin", "url"] = "microphone"
     """Where sound comes from."""
     device: str = "default"
@@ -75,13 +71,15 @@ class AudioSettings(Section):
     """Without usable samples for this long, `no_audio` is published."""
 
     @model_validator(mode="after")
-    def _source_has_its_place(self) -> "AudioSettings":
+    def _source_has_its_place(self) -> Self:
         if self.source in ("file", "folder", "url") and not self.location:
-            raise ValueError(f"source is {self.source!r}, so location must name the {self.source}")
+            raise inconsistent("location", f"source is {self.source!r}, so location must name the {self.source}")
         return self
 
 
 class EnergyGate(Section):
+    """Skipping the network in silence."""
+
     enabled: bool = False
     """Skip the network while the sound stays below the level. Saves current, may miss far shots."""
     level_dbfs: float = Field(default=-65.0, ge=-120, le=0)
@@ -89,6 +87,8 @@ class EnergyGate(Section):
 
 
 class DetectionSettings(Section):
+    """When sound becomes an event."""
+
     model: Path | None = None
     """Model file. Without it, the newest installed model, then the one that ships with the package."""
     hop_s: float = Field(default=0.24, ge=0.06, le=0.96)
@@ -108,14 +108,16 @@ class DetectionSettings(Section):
     energy_gate: EnergyGate = EnergyGate()
 
     @model_validator(mode="after")
-    def _hop_is_whole_frames(self) -> "DetectionSettings":
+    def _hop_is_whole_frames(self) -> Self:
         frames = self.hop_s / 0.01
         if abs(frames - round(frames)) > 1e-6:
-            raise ValueError(f"hop_s {self.hop_s} is not a multiple of 0.01 s, the log-mel frame step")
+            raise inconsistent("hop_s", f"{self.hop_s} is not a multiple of 0.01 s, the log-mel frame step")
         return self
 
 
 class ClipSettings(Section):
+    """The recordings that are kept of an event."""
+
     pre_roll_s: float = Field(default=3.0, ge=0, le=30)
     """Seconds of sound before the first onset."""
     post_roll_s: float = Field(default=3.0, ge=0, le=30)
@@ -129,6 +131,8 @@ class ClipSettings(Section):
 
 
 class PrivacySettings(Section):
+    """What keeps voices on the device. Fails closed."""
+
     speech_limit: float = Field(default=0.3, ge=0, le=1)
     """A clip leaves the device only if its highest speech score, over the whole clip, is under this."""
     withheld: Literal["keep", "delete", "alert_only"] = "keep"
@@ -139,6 +143,8 @@ class PrivacySettings(Section):
 
 
 class RecordingSettings(Section):
+    """Recording on request, over MQTT. Off by default, logged, and behind the same privacy gate."""
+
     remote: bool = False
     """Whether the `record` command over MQTT is obeyed."""
     max_s: float = Field(default=30.0, gt=0, le=300)
@@ -148,6 +154,8 @@ class RecordingSettings(Section):
 
 
 class MqttSettings(Section):
+    """The broker, and when an alert counts as delivered."""
+
     host: str = "localhost"
     """Broker."""
     port: int = Field(default=1883, ge=1, le=65_535)
@@ -174,14 +182,23 @@ class MqttSettings(Section):
     """Longest pause between two attempts to connect."""
     home_assistant: bool = False
     """Publish Home Assistant discovery."""
-    home_assistant_prefix: str = "homeassistant"
+    home_assistant_prefix: str = Field(default="homeassistant", pattern=r"^[^#+/]+(/[^#+/]+)*$")
     """Its discovery prefix."""
+
+    @model_validator(mode="after")
+    def _certificates_mean_tls(self) -> Self:
+        for key in ("ca_file", "client_certificate_file", "client_key_file"):
+            if getattr(self, key) is not None and not self.tls:
+                raise inconsistent(key, "is set, but tls is false, so nothing would be encrypted; set tls: true")
+        return self
 
 
 class S3Settings(Section):
+    """Any S3-compatible object store."""
+
     bucket: str = Field(default="", max_length=63)
     """Bucket for clips."""
-    endpoint_url: str | None = None
+    endpoint_url: str | None = Field(default=None, pattern=r"^https?://")
     """Any S3 endpoint; Amazon's where not set."""
     region: str = "us-east-1"
     """Region."""
@@ -198,6 +215,8 @@ class S3Settings(Section):
 
 
 class MeteredSettings(Section):
+    """A thin or paid link."""
+
     bytes_per_day: int | None = Field(default=None, ge=0)
     """Upload budget on a thin link; alerts always go."""
     clips_on_request: bool = False
@@ -205,6 +224,8 @@ class MeteredSettings(Section):
 
 
 class StorageSettings(Section):
+    """Where clips go."""
+
     kind: Literal["folder", "s3", "none"] = "folder"
     """Where clips go once they pass the privacy gate."""
     folder: Path | None = None
@@ -217,13 +238,15 @@ class StorageSettings(Section):
     metered: MeteredSettings = MeteredSettings()
 
     @model_validator(mode="after")
-    def _s3_has_a_bucket(self) -> "StorageSettings":
+    def _s3_has_a_bucket(self) -> Self:
         if self.kind == "s3" and not self.s3.bucket:
-            raise ValueError("kind is 's3', so s3.bucket must name the bucket")
+            raise inconsistent("s3.bucket", "kind is 's3', so this must name the bucket")
         return self
 
 
 class HealthSettings(Section):
+    """What the device says about itself."""
+
     interval_s: float = Field(default=60.0, ge=1, le=3600)
     """Seconds between two `health` messages."""
     prometheus_port: int | None = Field(default=None, ge=1, le=65_535)
@@ -255,13 +278,13 @@ class EdgeSettings(Section):
     health: HealthSettings = HealthSettings()
 
     @model_validator(mode="after")
-    def _consistent(self) -> "EdgeSettings":
+    def _consistent(self) -> Self:
         if self.device in RESERVED_DEVICE_NAMES:
-            raise ValueError(f"device {self.device!r} is a reserved name; choose another")
+            raise inconsistent("device", f"{self.device!r} is a reserved name; choose another")
         need_s = self.clips.pre_roll_s + self.clips.max_s + 5
         if self.audio.ring_s < need_s:
-            raise ValueError(
-                f"audio.ring_s {self.audio.ring_s} is too short for clips.pre_roll_s + clips.max_s + 5 = {need_s}"
+            raise inconsistent(
+                "audio.ring_s", f"{self.audio.ring_s} is too short for clips.pre_roll_s + clips.max_s + 5 = {need_s}"
             )
         return self
 
@@ -277,27 +300,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     Raises:
         SettingsError: unreadable file, bad YAML, unknown key, wrong type, out of range.
     """
-    environment = os.environ if environment is None else environment
-    lines: dict[tuple[str, ...], int] = {}
-    tree: dict[str, Any] = {}
-    if path is not None:
-        tree = _read_yaml(path, lines)
-    origin = {key: f"{path}, line {line}" for key, line in lines.items()}
-    for name, value in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
-            continue
-        keys = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"environment variable {name}: {value!r} is not YAML ({error})") from error
-        _put(tree, keys, parsed, name)
-        origin[keys] = f"environment variable {name}"
-    try:
-        return EdgeSettings.model_validate(tree)
-    except ValidationError as error:
-        problems = [_explain(problem, origin, path) for problem in error.errors()]
-        raise SettingsError("\n".join(problems)) from error
+    return settings_file.read(EdgeSettings, path, os.environ if environment is None else environment)
 
 
 def secret(name: str, file: Path | None, environment: Mapping[str, str] | None = None) -> str | None:
@@ -306,103 +309,4 @@ def secret(name: str, file: Path | None, environment: Mapping[str, str] | None =
     Raises:
         SettingsError: the file that the configuration names cannot be read or is empty.
     """
-    environment = os.environ if environment is None else environment
-    directory = environment.get("CREDENTIALS_DIRECTORY")
-    if file is None and directory and (Path(directory) / name).is_file():
-        file = Path(directory) / name
-    if file is None:
-        return None
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"secret {name}: cannot read {file}: {error}") from error
-    if not text:
-        raise SettingsError(f"secret {name}: {file} is empty")
-    return text
-
-
-def _read_yaml(path: Path, lines: dict[tuple[str, ...], int]) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SettingsError(f"{path}: no such file; start from configs/edge.yaml") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path}{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise SettingsError(f"{path}, line 1: expected keys and values, found {type(tree).__name__} {tree!r}")
-    for keys, line in _key_lines(node, ()):
-        if keys in lines:
-            raise SettingsError(
-                f"{path}, line {line}: {'.'.join(keys)} is given twice; the first is on line {lines[keys]}"
-            )
-        lines[keys] = line
-    return tree
-
-
-def _key_lines(node: yaml.Node | None, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*keys, str(key.value))
-            yield inner, key.start_mark.line + 1
-            yield from _key_lines(value, inner)
-
-
-def _put(tree: dict[str, Any], keys: tuple[str, ...], value: object, name: str) -> None:
-    for key in keys[:-1]:
-        inner = tree.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise SettingsError(f"environment variable {name}: {key} is a value, not a section")
-        tree = inner
-    tree[keys[-1]] = value
-
-
-def _explain(problem: Any, origin: Mapping[tuple[str, ...], str], path: Path | None) -> str:
-    keys = tuple(str(part) for part in problem["loc"])
-    where = next((origin[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in origin), str(path or "defaults"))
-    name = ".".join(keys) or "settings"
-    if problem["type"] == "extra_forbidden":
-        near = nearest_key(keys)
-        hint = f"; did you mean {near}?" if near else ""
-        return f"{where}: unknown key {name} (value {problem['input']!r}){hint}"
-    if isinstance(problem["input"], BaseModel | dict):
-        return f"{where}: {name}: {problem['msg'].removeprefix('Value error, ')}"
-    return f"{where}: {name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
-
-
-def nearest_key(keys: tuple[str, ...]) -> str | None:
-    """The valid key, in dots, that looks most like ``keys``; None if nothing does."""
-    valid = [".".join(path) for path, _ in walk_fields(EdgeSettings)]
-    by_leaf = [name for name in valid if name.rsplit(".", 1)[-1] == keys[-1]]
-    if by_leaf:
-        return by_leaf[0]
-    same_section = [name for name in valid if name.rpartition(".")[0] == ".".join(keys[:-1])]
-    for candidates in (same_section, valid):
-        close = difflib.get_close_matches(".".join(keys), candidates, n=1, cutoff=0.6)
-        if close:
-            return close[0]
-    return None
-
-
-def walk_fields(section: type[BaseModel], keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every field of the tree as ``(path, pydantic FieldInfo)``, sections included, in the order of the types."""
-    for name, field in section.model_fields.items():
-        path = (*keys, name)
-        yield path, field
-        inner = section_of(field.annotation)
-        if inner is not None:
-            yield from walk_fields(inner, path)
-
-
-def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field's annotation holds (``Location | None`` too), if it is one."""
-    candidates = get_args(annotation) if get_origin(annotation) is not None else (annotation,)
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    return settings_file.secret(name, file, os.environ if environment is None else environment)

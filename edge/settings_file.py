@@ -1,0 +1,291 @@
+"""Reads a tree of settings from YAML and the environment, and says in one message what is wrong with it.
+
+    settings = read(EdgeSettings, Path("edge.yaml"), os.environ)
+
+Every mistake names the file and line (or the environment variable), the key, the value and the nearest valid
+key. The YAML is the plain part of it: keys, values, lists. Scalars follow the core schema of YAML 1.2, so
+that ``site: no`` is a name and not a falsehood; anchors, aliases and tags are refused.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+ENVIRONMENT_PREFIX = "ECOSIGHT_"
+# Variables with our prefix that are not settings: they steer tests and scripts.
+NOT_SETTINGS = frozenset({"ECOSIGHT_YAMNET", "ECOSIGHT_DATA", "ECOSIGHT_REQUIRE_ALL", "ECOSIGHT_CONFIG"})
+
+Keys = tuple[str, ...]
+_SECRET = re.compile(r"pass|secret|token|credential|key$", re.IGNORECASE)
+_LONGEST_VALUE_SHOWN = 80
+_DEEPEST = 20
+
+
+class SettingsError(ValueError):
+    """The configuration cannot be used. The text is meant for the person who wrote it."""
+
+
+class Section(BaseModel):
+    """A branch of the tree: frozen, and strict about what YAML makes easy to mistype."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_value(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, bool) and bool not in _types(cls.model_fields[info.field_name or ""].annotation):
+            raise ValueError("Input should not be true or false")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("Input should hold no zero byte")
+        return value
+
+
+Tree = TypeVar("Tree", bound=Section)
+
+
+def inconsistent(key: str, message: str) -> PydanticCustomError:
+    """For validators that compare fields: an error at ``key`` (in dots, below the validated section)."""
+    return PydanticCustomError("inconsistent", "{message}", {"message": message, "key": key})
+
+
+def read(tree_type: type[Tree], path: Path | None, environment: Mapping[str, str]) -> Tree:
+    """The settings in ``path`` (defaults without one), with ``ECOSIGHT_…`` of ``environment`` laid over them.
+
+    Raises:
+        SettingsError: unreadable file, bad YAML, unknown key, wrong type, out of range.
+    """
+    origin: dict[Keys, str] = {}
+    tree = _read_file(path, origin) if path is not None else {}
+    for name, value in sorted(environment.items()):
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in NOT_SETTINGS:
+            _lay_over(tree_type, tree, name, value, origin)
+    _drop_empty_sections(tree_type, tree)
+    try:
+        return tree_type.model_validate(tree)
+    except ValidationError as error:
+        problems = [_explain(tree_type, problem, origin, path) for problem in error.errors()]
+        raise SettingsError("\n".join(problems)) from error
+
+
+def secret(name: str, file: Path | None, environment: Mapping[str, str]) -> str | None:
+    """The secret in ``file``, else in the systemd credential ``name``, else None. A last line end is not part of it.
+
+    Raises:
+        SettingsError: the file cannot be read or is empty.
+    """
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    try:
+        if file is None and directory and (Path(directory) / name).is_file():
+            file = Path(directory) / name
+        if file is None:
+            return None
+        text = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"secret {name}: cannot read {file or directory}: {error}") from error
+    if not text.strip():
+        raise SettingsError(f"secret {name}: {file} is empty")
+    return text
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Scalars as the core schema of YAML 1.2 resolves them (section 10.3 of its specification), decimal only."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]{0,30})", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+):
+    _PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _parse(text: str, where: str, lines: dict[Keys, int]) -> Any:
+    """The value that ``text`` holds; ``lines`` gets the line of every key."""
+    try:
+        _refuse_what_is_not_plain(text, where)
+        loader = _PlainLoader(text)
+        node = loader.get_single_node()
+        return _build(loader, node, (), where, lines) if node is not None else None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        raise SettingsError(f"{where}{line}: not YAML: {reason}") from error
+
+
+def _refuse_what_is_not_plain(text: str, where: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_PlainLoader):
+        problem = ""
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
+            problem = "anchors (&), aliases (*) and tags (!) are not used here; quote the value"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            problem = "nested too deeply"
+        if problem:
+            line = event.start_mark.line + 1  # type: ignore[union-attr]  # the parser marks every event
+            raise SettingsError(f"{where}, line {line}: {problem}")
+
+
+def _build(loader: _PlainLoader, node: yaml.Node, keys: Keys, where: str, lines: dict[Keys, int]) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(loader, item, (*keys, str(place)), where, lines) for place, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node)
+    tree: dict[str, Any] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise SettingsError(f"{where}, line {line}: a key must be a name")
+        inner = (*keys, key.value)
+        if inner in lines:
+            raise SettingsError(
+                f"{where}, line {line}: {'.'.join(inner)} is given twice; the first is on line {lines[inner]}"
+            )
+        lines[inner] = line
+        tree[key.value] = _build(loader, value, inner, where, lines)
+    return tree
+
+
+def _read_file(path: Path, origin: dict[Keys, str]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file; start from configs/edge.yaml") from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+    lines: dict[Keys, int] = {}
+    tree = _parse(text, str(path), lines)
+    origin |= {keys: f"{path}, line {line}" for keys, line in lines.items()}
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path}, line 1: expected keys and values, found {_shown(tree)}")
+    return tree
+
+
+def _lay_over(tree_type: type[Tree], tree: dict[str, Any], name: str, text: str, origin: dict[Keys, str]) -> None:
+    where = f"environment variable {name}"
+    keys = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+    value: Any = text
+    # Text is taken as it stands: a user name or a site may look like a number.
+    if not (text and _takes_text(tree_type, keys)):
+        value = _parse(text, where, {})
+    for key in keys[:-1]:
+        if tree.get(key) is None:
+            tree[key] = {}
+        tree = tree[key]
+        if not isinstance(tree, dict):
+            raise SettingsError(f"{where}: {key} is a value, not a section")
+    tree[keys[-1]] = value
+    origin[keys] = where
+
+
+def _takes_text(tree_type: type[Section], keys: Keys) -> bool:
+    field = dict(walk_fields(tree_type)).get(keys)
+    return field is not None and any(kind in (str, Path) or isinstance(kind, str) for kind in _types(field.annotation))
+
+
+def _drop_empty_sections(section: type[BaseModel], tree: dict[str, Any]) -> None:
+    """A section whose keys are all commented out reads as null: it means the defaults."""
+    for name, field in section.model_fields.items():
+        inner = section_of(field.annotation)
+        if inner is None or name not in tree:
+            continue
+        if tree[name] is None:
+            del tree[name]
+        elif isinstance(tree[name], dict):
+            _drop_empty_sections(inner, tree[name])
+
+
+def _explain(tree_type: type[Section], problem: ErrorDetails, origin: Mapping[Keys, str], path: Path | None) -> str:
+    keys = tuple(str(part) for part in problem["loc"])
+    context = problem.get("ctx", {})
+    if "key" in context:
+        keys += tuple(context["key"].split("."))
+    # The key itself, else the section around it, else what stands below it or (where it is missing) beside it.
+    places = [origin[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in origin]
+    for shared in (keys, keys[:-1]):
+        places += [place for known, place in origin.items() if shared and known[: len(shared)] == shared]
+    where = places[0] if places else str(path or "defaults")
+    name = ".".join(keys)
+    message = problem["msg"].removeprefix("Value error, ")
+    value = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        near = nearest_key(tree_type, keys)
+        if near and where.startswith("environment"):
+            near = environment_name(near)
+        hint = f"; did you mean {near}?" if near else ""
+        return f"{where}: unknown key {name} (value {_shown(value, keys)}){hint}"
+    if problem["type"] in ("inconsistent", "missing"):
+        return f"{where}: {name}: {message}"
+    if problem["type"] == "model_type":
+        message = "a section with keys is expected here"
+    if problem["type"] == "string_type" and isinstance(value, int | float):
+        message += " (put it in quotes)"
+    return f"{where}: {name} = {_shown(value, keys)}: {message}"
+
+
+def _shown(value: object, keys: Keys = ()) -> str:
+    """A value as a message may show it: short, and never a secret that stands where it should not."""
+    if keys and _SECRET.search(keys[-1]) and isinstance(value, str):
+        return "not shown"
+    if isinstance(value, dict):
+        return "a section"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE_SHOWN else text[: _LONGEST_VALUE_SHOWN - 1] + "…"
+
+
+def environment_name(key: str) -> str:
+    """The environment variable of a key in dots: ``mqtt.host`` → ``ECOSIGHT_MQTT__HOST``."""
+    return ENVIRONMENT_PREFIX + key.upper().replace(".", "__")
+
+
+def nearest_key(tree_type: type[Section], keys: Keys) -> str | None:
+    """The valid key, in dots, that looks most like ``keys``; None if nothing does."""
+    valid = [".".join(path) for path, _ in walk_fields(tree_type)]
+    same_section = [name for name in valid if name.rpartition(".")[0] == ".".join(keys[:-1])]
+    same_leaf = [name for name in valid if name.rsplit(".", 1)[-1] == keys[-1]]
+    for candidates, cutoff in ((same_section, 0.75), (same_leaf, 0.0), (valid, 0.8), (same_section, 0.6), (valid, 0.6)):
+        close = difflib.get_close_matches(".".join(keys), candidates, n=1, cutoff=cutoff)
+        if close:
+            return close[0]
+    return None
+
+
+def walk_fields(section: type[BaseModel], keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Every field of the tree as ``(path, pydantic FieldInfo)``, sections included, in the order of the types."""
+    for name, field in section.model_fields.items():
+        path = (*keys, name)
+        yield path, field
+        inner = section_of(field.annotation)
+        if inner is not None:
+            yield from walk_fields(inner, path)
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field's annotation holds (``Location | None`` too), if it is one."""
+    return next((kind for kind in _types(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _types(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of an annotation: members of a union, the words of a Literal, else itself."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if get_origin(annotation) is None:
+        return (annotation,)
+    return tuple(kind for argument in get_args(annotation) for kind in _types(argument))
