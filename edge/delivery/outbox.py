@@ -14,6 +14,7 @@ broken card), the outbox goes on from a copy in memory, says so in ``problems``,
 when the disk returns: a ranger is better served by an alert that a power cut could have lost than by none.
 """
 
+import json
 import logging
 import sqlite3
 import threading
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
@@ -207,13 +209,15 @@ class Outbox:
 
     # The queue -------------------------------------------------------------------------------------------------
 
-    def pending(self, limit: int, skip: Iterable[int] = ()) -> list[Row]:
-        """Up to ``limit`` undelivered messages, alerts first, oldest first, without the ids in ``skip``."""
-        skip = set(skip)
+    def pending(self, limit: int, skip: Iterable[int] = (), leaves: Iterable[str] = ("alert", "clip")) -> list[Row]:
+        """Up to ``limit`` undelivered messages of ``leaves``, alerts first, oldest first; not the ids in ``skip``."""
         rows = self._read(
-            "SELECT id, leaf, alert_id, seq, payload FROM messages ORDER BY rank, id LIMIT ?", (limit + len(skip),)
+            "SELECT id, leaf, alert_id, seq, payload FROM messages"
+            " WHERE id NOT IN (SELECT value FROM json_each(?)) AND leaf IN (SELECT value FROM json_each(?))"
+            " ORDER BY rank, id LIMIT ?",
+            (json.dumps(list(skip)), json.dumps(list(leaves)), limit),
         )
-        return [Row(*row) for row in rows if row["id"] not in skip][:limit]
+        return [Row(*row) for row in rows]
 
     def delivered(self, row_id: int) -> None:
         """The message has arrived: its row goes. (Not fsynced: a power cut costs a repeat, not an alert.)"""
@@ -320,6 +324,24 @@ class Outbox:
         """Keep the answer, for repeats of the command."""
         statement = "UPDATE commands SET response = ? WHERE id = ?"
         self._write(lambda db: db.execute(statement, (response.to_json(), response.id)).rowcount)
+
+    # Daily budgets ---------------------------------------------------------------------------------------------
+
+    def spend(self, budget: str, day: date, amount: float, limit: float) -> bool:
+        """Take ``amount`` from the day's ``budget`` if no more than ``limit`` is spent then. False: not taken."""
+
+        def act(db: sqlite3.Connection) -> bool:
+            db.execute("DELETE FROM budgets WHERE name = ? AND day != ?", (budget, day.isoformat()))
+            db.execute("INSERT OR IGNORE INTO budgets VALUES (?, ?, 0)", (budget, day.isoformat()))
+            statement = "UPDATE budgets SET spent = spent + ? WHERE name = ? AND spent + ? <= ?"
+            return db.execute(statement, (amount, budget, amount, limit)).rowcount > 0
+
+        return self._write(act)
+
+    def spent(self, budget: str, day: date) -> float:
+        """What was taken from a budget on a day."""
+        rows = self._read("SELECT spent FROM budgets WHERE name = ? AND day = ?", (budget, day.isoformat()))
+        return float(rows[0]["spent"]) if rows else 0.0
 
     # Upkeep ----------------------------------------------------------------------------------------------------
 

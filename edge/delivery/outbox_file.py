@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_S = 5.0
 KEEP_SET_ASIDE = 3
-TABLES = ("alerts", "messages", "clips", "commands")
+TABLES = ("alerts", "messages", "clips", "commands", "budgets")
 
 UPGRADES = (
     """
@@ -58,6 +58,12 @@ UPGRADES = (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         response BLOB NOT NULL DEFAULT ''
+    );
+    CREATE TABLE budgets (          -- what was spent today (recorded seconds, bytes)
+        name TEXT NOT NULL,
+        day TEXT NOT NULL,
+        spent REAL NOT NULL,
+        PRIMARY KEY (name, day)
     );
     """,
 )
@@ -143,6 +149,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         sqlite3.Error: locked, full, read-only, out of reach. The file is left as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    aside: Path | None = None
     try:
         connection = connect(path)
     except sqlite3.Error as error:
@@ -153,8 +160,6 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         connection = connect(path)
         saved = salvage(aside, connection)
         log.error("%d rows of the damaged outbox could be read and were taken over", saved)
-    else:
-        aside = None
     _sync_directory(path.parent)
     return connection, aside
 
@@ -166,9 +171,9 @@ def set_aside(path: Path) -> Path:
         for old in path.parent.glob(f"{path.name}.damaged-*")
         if (number := old.name.rpartition("-")[2]).isdigit()
     }
-    for number in sorted(numbered)[: 1 - KEEP_SET_ASIDE]:
+    for old_number in sorted(numbered)[: 1 - KEEP_SET_ASIDE]:
         for suffix in ("", "-wal", "-shm"):
-            Path(f"{numbered[number]}{suffix}").unlink(missing_ok=True)
+            Path(f"{numbered[old_number]}{suffix}").unlink(missing_ok=True)
     aside = path.with_name(f"{path.name}.damaged-{max(numbered, default=0) + 1}")
     # The WAL first: should the power fail in between, the next start finds no sound file with a foreign WAL.
     for suffix in ("-wal", "-shm", ""):

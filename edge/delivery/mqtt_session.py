@@ -1,0 +1,98 @@
+"""One connection to the broker: how the paho client is made, and what went wrong when there is none.
+
+A new client is made for every attempt: passwords and certificates are read again (they may have been mended),
+and nothing of an old connection's queue is left in memory; the outbox knows what must be sent again.
+"""
+
+import socket
+import ssl
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.delivery.messages import Availability, Topics
+from edge.settings import EdgeSettings, SettingsError, secret
+
+CONNECT_TIMEOUT_S = 10.0
+SESSION_EXPIRY_S = 86_400
+"""Receipts and commands wait this long at the broker for a device that is away."""
+MAXIMUM_PACKET_BYTES = 65_536
+"""The broker keeps larger messages from us (MQTT 5, 3.1.2.11.4)."""
+IN_FLIGHT = 20
+
+# OpenSSL's X509_V_ERR_…: a wrong clock shows itself here first.
+NOT_YET_VALID, EXPIRED = 9, 10
+
+
+def new_client(settings: EdgeSettings) -> paho.Client:
+    """A client with its last will, password and certificates, not connected yet.
+
+    Raises:
+        SettingsError: a password or certificate file cannot be used.
+    """
+    mqtt = settings.mqtt
+    topics = Topics(settings.site, settings.device)
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id=f"ecosight:{settings.site}:{settings.device}", protocol=paho.MQTTv5
+    )
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.max_inflight_messages_set(2 * IN_FLIGHT)  # we count; paho must not hold messages back
+    client.will_set(topics.availability, Availability(state="offline").to_json(), qos=1, retain=True)
+    password = secret("mqtt_password", mqtt.password_file)
+    username = mqtt.username or (f"{settings.site}:{settings.device}" if password else None)
+    if username:
+        client.username_pw_set(username, password)
+    if mqtt.tls:
+        client.tls_set_context(_tls_context(settings))
+    return client
+
+
+def connect(client: paho.Client, settings: EdgeSettings) -> None:
+    """Open the connection and send CONNECT: a session that outlives it, so that receipts and commands wait.
+
+    Raises:
+        OSError: no name, no route, refused, timeout, TLS.
+    """
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = SESSION_EXPIRY_S
+    properties.MaximumPacketSize = MAXIMUM_PACKET_BYTES
+    properties.ReceiveMaximum = IN_FLIGHT
+    client.connect(
+        settings.mqtt.host,
+        settings.mqtt.port,
+        keepalive=settings.mqtt.keepalive_s,
+        clean_start=False,
+        properties=properties,
+    )
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """The problem code and a sentence for a connection that could not be opened."""
+    if isinstance(error, SettingsError):
+        return "mqtt:credentials", str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code == NOT_YET_VALID:
+            return "mqtt:tls:not_yet_valid", "the broker's certificate is not valid yet: is this device's clock right?"
+        if error.verify_code == EXPIRED:
+            return "mqtt:tls:expired", "the broker's certificate has expired, or this device's clock is wrong"
+        return "mqtt:tls:untrusted", f"the broker's certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "mqtt:tls", f"TLS failed: {error}"
+    if isinstance(error, socket.gaierror):
+        return "mqtt:dns", f"the broker's name cannot be resolved: {error}"
+    return "mqtt:unreachable", f"the broker cannot be reached: {error or type(error).__name__}"
+
+
+def _tls_context(settings: EdgeSettings) -> ssl.SSLContext:
+    mqtt = settings.mqtt
+    try:
+        context = ssl.create_default_context(cafile=str(mqtt.ca_file) if mqtt.ca_file else None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if mqtt.client_certificate_file:
+            context.load_cert_chain(mqtt.client_certificate_file, mqtt.client_key_file)
+    except (OSError, ssl.SSLError) as error:
+        files = [str(f) for f in (mqtt.ca_file, mqtt.client_certificate_file, mqtt.client_key_file) if f]
+        raise SettingsError(f"mqtt: cannot use the certificates {', '.join(files)}: {error}") from error
+    return context
