@@ -1,0 +1,171 @@
+"""From the ring to events: wait for the next hop, hear it, score it, decide.
+
+    detector = Detector(model, ring, settings.detection)
+    while not (ring.closed and detector.position >= ring.end):
+        for event in detector.advance():
+            …
+    events = detector.finish()
+
+One thread runs it. It sleeps until the ring holds what the next window needs, so it wakes once per hop.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+from edge.audio.frontend import FrontEnd, Window
+from edge.audio.ring import Overwritten, Ring
+from edge.detection.event import Event, Heard, Rule, Timing
+from edge.detection.events import EventLogic
+from edge.detection.model import Model, Scores
+from edge.detection.onset import SILENCE_DBFS, find_impulses, level_dbfs
+from edge.settings import DetectionSettings
+
+AT_ONCE_S = 2.0
+"""Most sound taken in one step: a fast recording must not keep stop requests and events waiting."""
+CONTEXT_S = 0.5
+"""Sound before a stretch that the onset search takes as background, and where it finds the shot of an echo."""
+EDGE_S = 0.03
+"""An impulse this close to the newest sample has not shown its peak; the next search finds it."""
+DURATIONS_KEPT = 512
+
+
+class Detector:
+    """Listens to ``ring`` with ``model``."""
+
+    def __init__(self, model: Model, ring: Ring, settings: DetectionSettings) -> None:
+        self.position = 0
+        """Index up to which the ring has been read."""
+        self.windows = 0
+        """Windows scored."""
+        self.skipped = 0
+        """Windows lost because detection fell so far behind that the ring overwrote them."""
+        self.gated = 0
+        """Windows that the energy gate spared the network."""
+        self.inference_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        """Durations of the newest calls of the model."""
+        self.on_window: Callable[[int, Scores], None] | None = None
+        """Called with the start index and the scores of each window of real sound."""
+        self._model = model
+        self._ring = ring
+        self._front_end = FrontEnd(ring.sample_rate_hz, settings.hop_s)
+        self._timing = Timing.of(settings, ring.sample_rate_hz, model.manifest.window_s)
+        self._logic = EventLogic(rules_of(model, settings), self._timing, self._listen)
+        self._columns = [model.manifest.labels.index(label) for label in model.alert_labels]
+        self._quiet = [0.0] * len(self._columns)
+        self._gate = 10 ** (settings.energy_gate.level_dbfs / 20) if settings.energy_gate.enabled else 0.0
+        self._loud_until = 0
+        self._context = round(CONTEXT_S * ring.sample_rate_hz)
+        self._edge = round(EDGE_S * ring.sample_rate_hz)
+        self._at_once = round(AT_ONCE_S * ring.sample_rate_hz)
+        self._fed = False
+        ring.reader_position = 0
+
+    def advance(self, timeout_s: float = 1.0) -> list[Event]:
+        """Wait up to ``timeout_s`` for the next hop, take what is there, and return the events (mostly none)."""
+        ring = self._ring
+        if not ring.wait(self.position + self._front_end.wanted, timeout_s) and not ring.closed:
+            return []
+        start = self.position
+        stop = min(ring.end, start + self._at_once)
+        try:
+            frames = ring.read(start, stop)
+        except Overwritten:
+            self._skip_to_newest()
+            return []
+        self.position = ring.reader_position = stop
+        windows: list[Window] = []
+        at = start
+        for lost, resumed in ring.gaps(start, stop):
+            if lost > at:
+                windows += self._front_end.push(at, frames[at - start : lost - start])
+            self._front_end.reset()
+            self._fed = False
+            at = min(resumed, stop)
+        if stop > at:
+            windows += self._front_end.push(at, frames[at - start :])
+            self._fed = True
+        events: list[Event] = []
+        for window in windows:
+            events += self._decide(window, shown=True)
+        return events
+
+    def finish(self) -> list[Event]:
+        """The sound is over: what it still holds, then the ends of the open events.
+
+        A window's length of silence follows the last sample, so that a shot just before the end lies in as many
+        windows as any other and can be confirmed, and a recording shorter than a window has one. Those windows
+        are not shown to ``on_window``, save the only one of such a short recording. Listening may go on later.
+        """
+        events: list[Event] = []
+        if self._fed:
+            end, windows_before = self.position, self.windows + self.gated
+            silence = np.zeros(self._timing.window, np.float32)
+            for window in (*self._front_end.push(end, silence), *self._front_end.finish()):
+                if window.start < end:
+                    real = window.start + self._timing.window <= end
+                    events += self._decide(window, shown=real or self.windows + self.gated == windows_before == 0)
+        self._front_end.reset()
+        self._fed = False
+        return events + self._logic.finish()
+
+    def _decide(self, window: Window, shown: bool) -> list[Event]:
+        if self._gate and not self._loud(window):
+            self.gated += 1
+            return self._logic.observe(window.start, self._quiet)
+        began = perf_counter()
+        scores = self._model.score(window)
+        self.inference_ms.append((perf_counter() - began) * 1e3)
+        self.windows += 1
+        if shown and self.on_window is not None:
+            self.on_window(window.start, scores)
+        return self._logic.observe(window.start, scores.labels[self._columns].tolist())
+
+    def _loud(self, window: Window) -> bool:
+        """Whether any hop within the window passed the gate: a shot needs all the windows that hold it."""
+        if window.peak >= self._gate:
+            self._loud_until = window.start + self._timing.window
+        return window.start < self._loud_until
+
+    def _listen(self, start: int, stop: int) -> Heard:
+        """The impulses that begin in ``[start, stop)``, both moved back by `EDGE_S`, and their highest level."""
+        first, last = start - self._edge, min(stop, self._ring.end)
+        begin = max(first - self._context, self._ring.oldest)
+        # Sound that sets in after a gap is no onset.
+        begin = max([begin, *(resumed for _, resumed in self._ring.gaps(begin, last))])
+        try:
+            frames = self._ring.read(begin, max(begin, last))
+        except Overwritten:
+            return Heard(SILENCE_DBFS, ())
+        until = stop - self._edge if last == stop else last
+        impulses = [
+            impulse._replace(onset=begin + impulse.onset)
+            for impulse in find_impulses(frames, self._ring.sample_rate_hz)
+            if first <= begin + impulse.onset < until
+        ]
+        if impulses:
+            return Heard(max(impulse.level_dbfs for impulse in impulses), impulses)
+        return Heard(level_dbfs(frames[max(0, first - begin) :]), ())
+
+    def _skip_to_newest(self) -> None:
+        newest = max(self.position, self._ring.end - self._timing.window)
+        self.skipped += (newest - self.position) // self._timing.hop
+        self.position = self._ring.reader_position = newest
+        self._front_end.reset()
+        self._fed = False
+
+
+def rules_of(model: Model, settings: DetectionSettings) -> list[Rule]:
+    """The model's own decisions at this hop, moved by the site's ``threshold_offset``.
+
+    Thresholds stay between 0 and 1, and release keeps its share of the threshold, so that an event still ends.
+    """
+    rules = []
+    for label in model.alert_labels:
+        decision = model.manifest.decisions[label]
+        threshold = min(max(decision.threshold + settings.threshold_offset, 0.01), 0.999)
+        release = decision.release * threshold / decision.threshold
+        rules.append(Rule(label, threshold, release, decision.required_hits(settings.hop_s)))
+    return rules
