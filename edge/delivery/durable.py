@@ -20,20 +20,32 @@ def commit(target: Path, write: Callable[[Path], None]) -> None:
     Raises:
         OSError: no space, no permission, …; the temporary file is gone then and ``target`` is as it was.
     """
+    stage(target, write)
+    place(target)
+
+
+def stage(target: Path, write: Callable[[Path], None]) -> Path:
+    """The first half of ``commit``: the content is on disk under its temporary name, which is returned."""
     temporary = temporary_name(target)
     try:
         write(temporary)
         sync(temporary)
-        temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync(target.parent)
+    return temporary
+
+
+def place(*targets: Path) -> None:
+    """The second half: staged files of one directory get their names, in this order, and the names are on disk."""
+    for target in targets:
+        temporary_name(target).replace(target)
+    sync(targets[0].parent)
 
 
 def commit_bytes(target: Path, content: bytes) -> None:
     """``commit`` for content that is already in memory."""
-    commit(target, lambda temporary: _write(temporary, content))
+    commit(target, lambda temporary: _fill(temporary, content))
 
 
 def temporary_name(target: Path) -> Path:
@@ -58,6 +70,5 @@ def make_folder(folder: Path) -> None:
         sync(level.parent)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
+def _fill(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
