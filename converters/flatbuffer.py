@@ -1,0 +1,143 @@
+"""Reading, changing and writing ``.tflite`` graphs without TensorFlow.
+
+The schema comes with ``ai-edge-litert`` (``schema_py_generated``) and is written by ``flatbuffers``, on which that
+package depends: a device can do this too. Schema: tensorflow/compiler/mlir/lite/schema/schema.fbs.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+Operator = schema.BuiltinOperator
+Options = schema.BuiltinOptions
+
+
+class GraphError(ValueError):
+    """The graph is not what the conversion expects. The text is for a person."""
+
+
+def parse(content: bytes) -> Any:
+    """The object tree (``ModelT``) of a ``.tflite``. Raises GraphError."""
+    if content[4:8] != b"TFL3":
+        raise GraphError("this is no .tflite file (its identifier is not TFL3)")
+    try:
+        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    except Exception as error:  # the generated reader raises whatever a damaged offset leads to
+        raise GraphError(f"this .tflite is damaged: {error}") from error
+
+
+def pack(model: Any) -> bytes:
+    """The bytes of ``model``."""
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def tensor_index(graph: Any, ends_with: str) -> int:
+    """The one tensor whose name ends so. Raises GraphError."""
+    found = [i for i, tensor in enumerate(graph.tensors) if tensor.name.decode().endswith(ends_with)]
+    if len(found) != 1:
+        raise GraphError(f"{len(found)} tensors end with {ends_with!r}, expected one")
+    return found[0]
+
+
+def maker(graph: Any, tensor: int) -> Any | None:
+    """The operator that computes a tensor; None for inputs and constants."""
+    return next((op for op in graph.operators if tensor in op.outputs), None)
+
+
+def builtin(model: Any, op: Any) -> int:
+    """Which builtin an operator is."""
+    code = model.operatorCodes[op.opcodeIndex]
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))
+
+
+def constant(model: Any, tensor: Any, dtype: str) -> NDArray[Any]:
+    """The values of a constant tensor, in its shape."""
+    return np.frombuffer(bytes(model.buffers[tensor.buffer].data), dtype).reshape(tensor.shape)
+
+
+def add_tensor(model: Any, name: str, shape: Sequence[int], data: NDArray[Any] | None = None, like: Any = None) -> int:
+    """Add a tensor to the first subgraph and return its index. float32, or int32 where ``data`` is; type and
+    quantisation of ``like`` where that is given. ``data`` makes it a constant."""
+    graph = model.subgraphs[0]
+    buffer = schema.BufferT()
+    if data is not None:
+        buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.buffer = name.encode(), [int(n) for n in shape], len(model.buffers) - 1
+    if like is not None:
+        tensor.type, tensor.quantization = like.type, like.quantization
+    elif data is not None and data.dtype == np.int32:
+        tensor.type = schema.TensorType.INT32
+    else:
+        tensor.type = schema.TensorType.FLOAT32
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def add_operator(
+    model: Any, code: int, inputs: Iterable[int], outputs: Iterable[int], options: Any = None, version: int = 1
+) -> None:
+    """Append an operator. ``options`` is its options object (``FullyConnectedOptionsT()``)."""
+    op = schema.OperatorT()
+    op.opcodeIndex = _opcode(model, code, version)
+    op.inputs, op.outputs = list(inputs), list(outputs)
+    if options is not None:
+        op.builtinOptionsType = getattr(Options, type(options).__name__.removesuffix("T"))
+        op.builtinOptions = options
+    model.subgraphs[0].operators.append(op)
+
+
+def _opcode(model: Any, code: int, version: int) -> int:
+    for i, one in enumerate(model.operatorCodes):
+        if max(one.builtinCode, one.deprecatedBuiltinCode) == code and one.version == version:
+            return i
+    one = schema.OperatorCodeT()
+    one.builtinCode, one.deprecatedBuiltinCode, one.version = code, min(code, 127), version
+    model.operatorCodes.append(one)
+    return len(model.operatorCodes) - 1
+
+
+def prune(model: Any) -> None:
+    """Keep only what the outputs need: operators between inputs and outputs, their tensors, buffers and codes.
+
+    Metadata and signatures go too, because they point into what is renumbered.
+    """
+    graph = model.subgraphs[0]
+    needed, todo = set(), list(graph.outputs)
+    made_by = {output: i for i, op in enumerate(graph.operators) for output in op.outputs}
+    while todo:
+        at = made_by.get(todo.pop())
+        if at is not None and at not in needed:
+            needed.add(at)
+            todo += [i for i in graph.operators[at].inputs if i >= 0 and i not in graph.inputs]
+    graph.operators = [op for i, op in enumerate(graph.operators) if i in needed]
+    used = sorted({i for op in graph.operators for i in [*op.inputs, *op.outputs] if i >= 0} | set(graph.inputs))
+    place = {old: new for new, old in enumerate(used)}
+    graph.tensors = [graph.tensors[i] for i in used]
+    for op in graph.operators:
+        op.inputs = [place.get(int(i), -1) for i in op.inputs]
+        op.outputs = [place[int(i)] for i in op.outputs]
+    graph.inputs = [place[int(i)] for i in graph.inputs]
+    graph.outputs = [place[int(i)] for i in graph.outputs]
+    empty = schema.BufferT()
+    buffers = [empty]  # buffer 0 is the empty one, by the schema
+    for tensor in graph.tensors:
+        content = model.buffers[tensor.buffer]
+        if content.data is None or len(content.data) == 0:
+            tensor.buffer = 0
+        else:
+            tensor.buffer = len(buffers)
+            buffers.append(content)
+    model.buffers = buffers
+    codes = sorted({op.opcodeIndex for op in graph.operators})
+    for op in graph.operators:
+        op.opcodeIndex = codes.index(op.opcodeIndex)
+    model.operatorCodes = [model.operatorCodes[i] for i in codes]
+    model.signatureDefs, model.metadata, model.metadataBuffer = None, None, None

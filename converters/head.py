@@ -1,0 +1,111 @@
+"""A head in the graph: from the embedding to one score per label, in builtin float operators.
+
+Label k has the logit L_k = W_k · embedding + b_k, and the margin
+
+    m_k = L_k - log(sum over j != k of exp(L_j)),
+
+the log-odds of k against all others. One label, ``ensemble_label``, also gets what the backbone already knows:
+m_k + gain * max over its classes of (V_c · embedding + v_c) + offset, with the classifier's own rows V, v. The score
+is sigmoid(m_k / scale): wide, so that scores near 1 stay apart. A float32 softmax ties there.
+
+How the margin keeps its resolution: p = softmax(L) alone ties near 1, but q_k, the sum of the *other* p_j, does
+not, because small positive numbers add up without cancellation. m_k = log p_k - log q_k, to 1e-6 of its size,
+within ±69 (where 1e-30 is added so that no logarithm is infinite).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from converters import flatbuffer
+from converters.flatbuffer import Operator
+from converters.yamnet import Cut
+
+_TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Head:
+    """Weights of a head. ``ensemble_rows`` are the backbone's classes that join in; empty for none."""
+
+    weights: NDArray[np.float32]
+    """float32 [K, 1024]."""
+    biases: NDArray[np.float32]
+    """float32 [K]."""
+    scale: float
+    ensemble_label: int = 0
+    ensemble_rows: tuple[int, ...] = ()
+    ensemble_gain: float = 1.0
+    ensemble_offset: float = 0.0
+
+
+def append_head(backbone: Cut, head: Head) -> None:
+    """Add output ``scores`` float32 [1, K] in front of the graph's other outputs."""
+    model = backbone.model
+    graph = model.subgraphs[0]
+    labels = len(head.biases)
+    eye = np.eye(labels, dtype=np.float32)
+
+    def dense(name: str, source: int, weights: NDArray[np.float32], biases: NDArray[np.float32] | None = None) -> int:
+        inputs = [source, flatbuffer.add_tensor(model, f"head/{name}/weights", weights.shape, weights)]
+        if biases is not None:
+            inputs.append(flatbuffer.add_tensor(model, f"head/{name}/biases", biases.shape, biases))
+        else:
+            inputs.append(-1)
+        result = flatbuffer.add_tensor(model, f"head/{name}", [1, len(weights)])
+        flatbuffer.add_operator(model, Operator.FULLY_CONNECTED, inputs, [result], schema.FullyConnectedOptionsT())
+        return result
+
+    def apply(name: str, code: int, inputs: list[int], width: int, options: object = None) -> int:
+        result = flatbuffer.add_tensor(model, name, [1, width])
+        flatbuffer.add_operator(model, code, inputs, [result], options)
+        return result
+
+    logits = dense("logits", backbone.embedding, head.weights, head.biases)
+    softmax = schema.SoftmaxOptionsT()
+    softmax.beta = 1.0
+    shares = apply("head/shares", Operator.SOFTMAX, [logits], labels, softmax)
+    own_and_others = dense(
+        "own_and_others", shares, np.concatenate([eye, 1 - eye]), np.full(2 * labels, _TINY, np.float32)
+    )
+    logarithms = apply("head/logarithms", Operator.LOG, [own_and_others], 2 * labels)
+    scaled = dense("margins", logarithms, (np.concatenate([eye, -eye], axis=1) / head.scale).astype(np.float32))
+    if head.ensemble_rows:
+        rows = list(head.ensemble_rows)
+        classes = dense("classes", backbone.embedding, backbone.class_weights[rows], backbone.class_biases[rows])
+        axis = flatbuffer.add_tensor(model, "head/axis", [1], np.array([1], np.int32))
+        reduce = schema.ReducerOptionsT()
+        reduce.keepDims = True
+        highest = apply("head/highest", Operator.REDUCE_MAX, [classes, axis], 1, reduce)
+        share = np.zeros((labels, 1), np.float32)
+        share[head.ensemble_label] = head.ensemble_gain / head.scale
+        shift = np.zeros(labels, np.float32)
+        shift[head.ensemble_label] = head.ensemble_offset / head.scale
+        known = dense("known", highest, share, shift)
+        scaled = apply("head/sum", Operator.ADD, [scaled, known], labels, schema.AddOptionsT())
+    scores = apply("scores", Operator.LOGISTIC, [scaled], labels)
+    graph.outputs = [scores, *graph.outputs]
+
+
+def head_scores(backbone: Cut, head: Head, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the graph computes, in float64: scores [n, K] of embeddings [n, 1024]. For training and for parity."""
+    margins = head_margins(backbone, head, embedding)
+    return 1 / (1 + np.exp(-margins / head.scale))
+
+
+def head_margins(backbone: Cut, head: Head, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Margins [n, K] before the sigmoid, float64, the backbone's share included."""
+    vectors = embedding.astype(np.float64)
+    logits = vectors @ head.weights.T.astype(np.float64) + head.biases
+    margins = np.empty_like(logits)
+    for k in range(logits.shape[1]):
+        others = np.delete(logits, k, axis=1)
+        highest = others.max(axis=1, keepdims=True)
+        margins[:, k] = logits[:, k] - highest[:, 0] - np.log(np.exp(others - highest).sum(axis=1))
+    if head.ensemble_rows:
+        rows = list(head.ensemble_rows)
+        classes = vectors @ backbone.class_weights[rows].T.astype(np.float64) + backbone.class_biases[rows]
+        margins[:, head.ensemble_label] += head.ensemble_gain * classes.max(axis=1) + head.ensemble_offset
+    return margins
