@@ -67,6 +67,7 @@ class ClipWriter:
         self._outbox = outbox
         self._retention = retention
         self.failed = 0
+        self.failing = False
 
     def write(self, cut: Cut) -> bool:
         """Deal with one cut. False where, by policy, not even a message is sent."""
@@ -88,6 +89,7 @@ class ClipWriter:
         try:
             self._save(cut, clip, verdict)
         except OSError as error:
+            self.failing = True
             self._fail(clip, f"disk: {error.strerror or error}")
         return True
 
@@ -116,6 +118,7 @@ class ClipWriter:
             self._retention.make_room(free_at_least=most_bytes)
             committed = self._commit(path, cut, clip, verdict)
         self._outbox.put_clip(committed, path=path, may_leave=verdict.allowed)
+        self.failing = False
         log.info("clip %s: %.2f s, %s", clip.alert_id, committed.duration_s, committed.state)
 
     def _is_full(self, error: OSError, need_bytes: int) -> bool:

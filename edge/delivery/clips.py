@@ -119,6 +119,11 @@ class ClipKeeper:
         """Clips that could not be cut or written since the start."""
         return self._writer.failed
 
+    @property
+    def problems(self) -> list[str]:
+        """``clips:failed`` from a clip that could not be cut or written until one that could."""
+        return ["clips:failed"] if self._writer.failing else []
+
     def start(self) -> None:
         """Begin; the thread first brings spool and outbox in agreement after the last run."""
         self._lost = self._writer.lost()

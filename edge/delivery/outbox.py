@@ -261,6 +261,11 @@ class Outbox:
         )
         return [_clip_row(row) for row in rows]
 
+    @property
+    def clips_waiting(self) -> int:
+        """Clips that may leave the device and have not left."""
+        return int(self._read("SELECT count(*) FROM clips WHERE state = 'kept' AND may_leave")[0][0])
+
     def clip_files(self) -> list[ClipFile]:
         """Every clip whose file is on the device, oldest first, without its message (there may be thousands)."""
         rows = self._read(
