@@ -1,0 +1,262 @@
+"""``ecosight-edge``: what a person types on the device. Each command imports what it needs and nothing else."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from edge import __version__
+
+app = typer.Typer(
+    name="ecosight-edge",
+    help="Hears gunshots in the forest and tells rangers within a second.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True, rich_markup_mode=None)
+model_app = typer.Typer(help="Show and verify the model.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+app.add_typer(model_app, name="model")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="ECOSIGHT_CONFIG", help="Configuration file (YAML); see configs/edge.yaml."),
+]
+
+USAGE = 2
+"""Exit code for what a person must correct; 1 says that the work itself failed."""
+
+
+class Emit(StrEnum):
+    events = "events"
+    windows = "windows"
+
+
+def _fail(message: object, code: int = USAGE) -> NoReturn:
+    typer.echo(f"ecosight-edge: {message}", err=True)
+    raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Every error that a person can mend is one message, never a traceback."""
+    from edge.audio.source import SourceError, SourceLost
+    from edge.detection.choice import NoModelError
+    from edge.detection.model_file import ModelFileError
+    from edge.settings_file import SettingsError
+
+    try:
+        yield
+    except (SettingsError, NoModelError, ModelFileError, SourceError, SourceLost) as error:
+        _fail(error)
+    except BrokenPipeError:
+        # The reader of a pipe has left (`… | head`): nothing is wrong, and nothing more can be said.
+        sys.stderr.close()
+        raise typer.Exit(0) from None
+    except OSError as error:
+        _fail(error, 1)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(config: Config = None) -> None:
+    """The daemon: listen, detect, alert, keep the evidence. Ends at SIGTERM, or at the end of a recording."""
+    from edge.daemon import AlreadyRunningError
+    from edge.daemon import run as run_daemon
+
+    with _clear_errors():
+        try:
+            code = run_daemon(config)
+        except AlreadyRunningError as error:
+            _fail(error)
+    raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    emit: Annotated[Emit, typer.Option(help="What to print.")] = Emit.events,
+    model: Annotated[Path | None, typer.Option(help="Model file; else as the daemon chooses it.")] = None,
+    hop_s: Annotated[float | None, typer.Option("--hop-s", help="Seconds between windows.")] = None,
+    config: Config = None,
+) -> None:
+    """The same pipeline over recordings, as fast as possible: JSON lines on stdout, progress on stderr."""
+    from edge.detection.choice import choose
+    from edge.replay import replay_files
+    from edge.settings import load
+
+    with _clear_errors():
+        overrides = {} if hop_s is None else {"ECOSIGHT_DETECTION__HOP_S": str(hop_s)}
+        settings = load(config, {**_environment(), **overrides})
+        chosen = choose(model or settings.detection.model, settings.state_dir, only=model is not None)
+        code = replay_files(files, chosen.model, settings.detection, emit.value)
+    raise typer.Exit(code)
+
+
+@app.command()
+def devices(
+    config: Config = None,
+    meter: Annotated[bool, typer.Option(help="Show the level of each microphone for some seconds.")] = True,
+    seconds: Annotated[float, typer.Option(help="How long to measure each.")] = 3.0,
+) -> None:
+    """Every microphone: what to paste into the configuration to select it, and its level."""
+    from edge.audio.device_list import show_devices
+    from edge.settings import load
+
+    with _clear_errors():
+        code = show_devices(load(config).audio, seconds if meter else 0.0)
+    raise typer.Exit(code)
+
+
+@app.command()
+def record(
+    label: Annotated[str, typer.Argument(help="What is heard: gun_shot, chainsaw, rain, …")],
+    seconds: Annotated[float, typer.Option(help="Length.")] = 10.0,
+    out: Annotated[Path, typer.Option(help="Folder for the recording and its metadata.")] = Path("recordings"),
+    note: Annotated[str, typer.Option(help="Anything worth remembering: distance, weapon, weather.")] = "",
+    config: Config = None,
+) -> None:
+    """A labelled field recording (FLAC) with its metadata (JSON), for the trainer."""
+    from edge.audio.field_recording import record_field
+    from edge.settings import load
+
+    with _clear_errors():
+        path = record_field(load(config), label, seconds, out, note)
+    typer.echo(str(path))
+
+
+@app.command()
+def doctor(config: Config = None) -> None:
+    """Check everything from the configuration to the storage, and say what to do about what fails."""
+    from edge.upkeep.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config))
+
+
+@app.command()
+def drill(
+    config: Config = None,
+    timeout_s: Annotated[float, typer.Option("--timeout-s", help="How long to wait for the delivery.")] = 30.0,
+) -> None:
+    """Send a test alert (`test: true`) through the whole path, for walk tests."""
+    from edge.drill import DrillFailed, run_drill
+    from edge.settings import load
+
+    with _clear_errors():
+        try:
+            result = run_drill(load(config), timeout_s)
+        except DrillFailed as error:
+            _fail(error, 1)
+    typer.echo(f"{result.alert_id} delivered {result.how} in {result.seconds:.2f} s")
+
+
+@app.command()
+def bench(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    seconds: Annotated[float, typer.Option(help="How long to watch the daemon.")] = 30.0,
+    yamnet: Annotated[
+        Path | None, typer.Option(envvar="ECOSIGHT_YAMNET", help="Google's waveform-in yamnet.tflite, the baseline.")
+    ] = None,
+) -> None:
+    """CPU per second of audio for each stage and the whole daemon, memory, time to the first window."""
+    from edge.bench import measure, to_json, to_table
+    from edge.settings import load
+
+    with _clear_errors():
+        result = measure(load(config), yamnet, seconds, lambda text: typer.echo(f"measuring {text} …", err=True))
+    typer.echo(to_json(result) if as_json else to_table(result))
+
+
+@config_app.command("check")
+def config_check(config: Config = None) -> None:
+    """Whether the configuration can be used."""
+    from edge.settings import load, secret
+
+    with _clear_errors():
+        settings = load(config)
+        secret("mqtt_password", settings.mqtt.password_file)
+        secret("s3_access_key", settings.storage.s3.access_key_file)
+        secret("s3_secret_key", settings.storage.s3.secret_key_file)
+    typer.echo(f"{config or 'defaults and environment'}: good; site {settings.site}, device {settings.device}")
+
+
+@config_app.command("show")
+def config_show(config: Config = None) -> None:
+    """The configuration as the daemon sees it, defaults included (YAML). Secrets stand in files, not here."""
+    import yaml
+
+    from edge.settings import load
+
+    with _clear_errors():
+        tree = load(config).model_dump(mode="json")
+    typer.echo(yaml.safe_dump(tree, sort_keys=False), nl=False)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """JSON Schema of the configuration, for editors."""
+    from edge.settings import EdgeSettings
+
+    typer.echo(json.dumps(EdgeSettings.model_json_schema(), indent=2))
+
+
+ModelPath = Annotated[Path | None, typer.Argument(help="Model file; else the one that the daemon would run.")]
+
+
+@model_app.command("show")
+def model_show(model: ModelPath = None, config: Config = None) -> None:
+    """The manifest of the model: labels, thresholds, where it comes from."""
+    from edge.detection.choice import choose
+    from edge.settings import load
+
+    with _clear_errors():
+        settings = load(config)
+        choice = choose(model or settings.detection.model, settings.state_dir, only=model is not None)
+        shown = {
+            "file": str(choice.path),
+            "sha256": choice.model.sha256,
+            **choice.model.manifest.model_dump(mode="json"),
+        }
+    typer.echo(json.dumps(shown, indent=2))
+
+
+@model_app.command("verify")
+def model_verify(model: ModelPath = None, config: Config = None) -> None:
+    """Digest, front end and golden vectors, in a child process with a deadline and a memory limit."""
+    from edge.detection.choice import candidates
+    from edge.detection.verify import verify
+    from edge.settings import load
+
+    with _clear_errors():
+        if model is None:
+            settings = load(config)
+            model = next((p for p in candidates(settings.detection.model, settings.state_dir) if p.exists()), None)
+        if model is None:
+            _fail("there is no model to verify; name one")
+        verify(model)
+    typer.echo(f"{model}: good")
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,102 @@
+"""Which model runs: the one that is configured, else the newest installed, else the one that ships.
+
+A damaged file never stops detection while a good one is at hand: the copy of the model that last ran
+(``models/last_good.tflite`` in the state folder) stands behind the configured one.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.delivery.durable import commit_bytes, make_folder
+from edge.detection.model import Model, load
+from edge.detection.model_file import ModelFileError
+from edge.detection.verify import verify
+
+log = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).resolve().parent.parent / "models"
+LAST_GOOD = "last_good.tflite"
+HOW_TO_GET_ONE = (
+    "make one with `ecosight-convert yamnet yamnet.tflite --out model.tflite` and name it in detection.model"
+)
+
+
+class NoModelError(RuntimeError):
+    """No usable model anywhere. The text says what was tried and what to do."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The model that runs, and what was wrong with those that were to run before it."""
+
+    model: Model
+    path: Path
+    refused: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """Health codes."""
+        return ["model:refused"] if self.refused else []
+
+
+def candidates(configured: Path | None, state_dir: Path) -> Iterator[Path]:
+    """Model files in the order in which they are tried; they need not exist."""
+    installed = state_dir / "models"
+    if configured is not None:
+        yield configured
+        yield installed / LAST_GOOD
+        return
+    newest_first = sorted(
+        (p for p in installed.glob("*.tflite") if p.name != LAST_GOOD),
+        key=lambda p: p.stat().st_mtime,
+        reverse=True,
+    )
+    yield from newest_first
+    yield installed / LAST_GOOD
+    yield from sorted(SHIPPED.glob("*.tflite"))
+
+
+def choose(configured: Path | None, state_dir: Path, only: bool = False) -> Choice:
+    """Verify and load the first usable model; with ``only``, the configured one or none.
+
+    Raises:
+        ModelFileError: with ``only``, that file cannot be used.
+        NoModelError: none is usable.
+    """
+    if only and configured is not None:
+        verify(configured)
+        return Choice(load(configured, verify=False), configured)
+    refused: list[str] = []
+    for path in candidates(configured, state_dir):
+        if not path.exists():
+            if path == configured:
+                refused.append(f"{path}: no such file")
+            continue
+        try:
+            verify(path, cache_dir=state_dir / "models")
+            model = load(path, verify=False)
+        except ModelFileError as error:
+            log.error("model refused: %s", error)
+            refused.append(str(error))
+            continue
+        _keep_last_good(path, state_dir)
+        return Choice(model, path, tuple(refused))
+    tried = "".join(f"\n  refused: {reason}" for reason in refused)
+    raise NoModelError(f"there is no usable model; {HOW_TO_GET_ONE}{tried}")
+
+
+def _keep_last_good(path: Path, state_dir: Path) -> None:
+    copy = state_dir / "models" / LAST_GOOD
+    if path == copy or path.parent == SHIPPED:
+        return
+    source = path.stat()
+    if copy.exists() and copy.stat().st_size == source.st_size and copy.stat().st_mtime >= source.st_mtime:
+        return
+    try:
+        make_folder(copy.parent)
+        commit_bytes(copy, path.read_bytes())
+    except OSError as error:
+        # A full disk must not stop detection; the configured file itself is good.
+        log.warning("cannot keep a copy of the model at %s: %s", copy, error)

@@ -1,0 +1,79 @@
+"""What the daemon says of itself: health each minute and whenever the sound comes or goes, and the metrics page."""
+
+import time
+from typing import TYPE_CHECKING
+
+from edge.upkeep import health
+from edge.upkeep.metrics import MetricsServer
+
+if TYPE_CHECKING:
+    from edge.daemon import Daemon
+
+FIRST_REPORT_S = 2.0
+"""The first message goes out this long after the start: by then the microphone and the broker have answered."""
+
+
+class Reporting:
+    """Run by the main thread, once a second."""
+
+    def __init__(self, daemon: "Daemon") -> None:
+        self._daemon = daemon
+        self.reporter = health.Reporter(daemon.settings, _sources(daemon))
+        self.due_at_once = False
+        """Set by any thread when something happened that nobody should wait a minute for."""
+        self.configuration_refused = False
+        """A reload brought a configuration that cannot be used; the old one goes on."""
+        self._due_s = time.monotonic() + FIRST_REPORT_S
+        port = daemon.settings.health.prometheus_port
+        self._metrics = MetricsServer(port, lambda: self.reporter.newest) if port is not None else None
+
+    def start(self) -> None:
+        if self._metrics is not None:
+            self._metrics.start()
+
+    def tick(self) -> None:
+        """Publish if it is time."""
+        now_s = time.monotonic()
+        if self.due_at_once or now_s >= self._due_s:
+            self.due_at_once = False
+            self._due_s = now_s + self._daemon.settings.health.interval_s
+            self._daemon.mqtt.publish_health(self.reporter.report())
+
+    def stop(self) -> None:
+        if self._metrics is not None:
+            self._metrics.stop()
+
+
+def problems(daemon: "Daemon") -> list[str]:
+    """The codes of all parts; what they mean stands in docs/reference/health.md."""
+    found = [daemon.capture.problem] if daemon.capture.problem else []
+    found += daemon.choice.problems + daemon.outbox.problems + daemon.mqtt.problems
+    found += daemon.clips.problems + daemon.storage.problems
+    if daemon.reporting.configuration_refused:
+        found.append("configuration:refused")
+    if daemon.detector.skipped:
+        found.append("detection:windows_skipped")
+    return found
+
+
+def _sources(daemon: "Daemon") -> health.Sources:
+    return health.Sources(
+        now=daemon.clock.now,
+        problems=lambda: problems(daemon),
+        outbox_depth=lambda: daemon.outbox.depth,
+        clips_bytes=daemon.outbox.clip_bytes,
+        clips_waiting=lambda: daemon.storage.waiting,
+        clips_evicted=lambda: daemon.clips.evicted,
+        bytes_sent_today=lambda: daemon.mqtt.bytes_sent_today + daemon.storage.bytes_sent_today,
+        samples_lost=lambda: daemon.ring.lost_frames,
+        newest_sample_age_s=lambda: time.monotonic() - daemon.ring.newest_at_s,
+        level_dbfs=lambda: daemon.liveness.level_dbfs,
+        noise_floor_dbfs=lambda: daemon.liveness.noise_floor_dbfs,
+        clock_drift_ppm=lambda: daemon.clock.drift_ppm,
+        inference_ms=lambda: list(daemon.detector.inference_ms),
+        hop_s=lambda: daemon.settings.detection.hop_s,
+        windows=lambda: daemon.detector.windows,
+        alerts=lambda: daemon.desk.alerts,
+        commands_rejected=lambda: daemon.commands.rejected,
+        model=lambda: daemon.choice.model.name,
+    )
