@@ -22,6 +22,8 @@ class _Gate:
 
     probe_at_s: float
     wait_s: float
+    probe: int | None = None
+    """Row that is being tried."""
     refused: set[int] = field(default_factory=set)
 
 
@@ -47,6 +49,7 @@ class Confirmation:
                     gate.refused.clear()
                     probe = outbox.pending(1, skip, [leaf])
                 rows += probe
+                gate.probe = probe[0].id if probe else None
                 gate.probe_at_s = now_s + gate.wait_s
         return rows[:room]
 
@@ -55,7 +58,7 @@ class Confirmation:
         gate = self._gates.get(row.leaf)
         if gate is None:
             gate = self._gates[row.leaf] = _Gate(now_s + FIRST_PROBE_S, FIRST_PROBE_S)
-        elif row.id not in gate.refused:
+        elif row.id == gate.probe:  # not one that was in flight when the first was refused
             gate.wait_s = min(LAST_PROBE_S, gate.wait_s * 2)
             gate.probe_at_s = now_s + gate.wait_s
         gate.refused.add(row.id)
@@ -80,6 +83,10 @@ class Confirmation:
             if at_s > soon_s:
                 self._waiting[other] = (soon_s, times)
 
-    def forget_waiting(self) -> None:
-        """The broker has lost its session: what it took may be gone, so everything is sent again."""
-        self._waiting.clear()
+    def connected(self, session_present: bool) -> None:
+        """A new connection: rights may have changed. A broker that has lost our session may have lost what it
+        took, so everything is sent again."""
+        for gate in self._gates.values():
+            gate.probe_at_s, gate.wait_s = 0.0, FIRST_PROBE_S
+        if not session_present:
+            self._waiting.clear()

@@ -288,9 +288,7 @@ class Mqtt:
         self._connected = True
         self._connected_at_s = time.monotonic()
         self._window = min(mqtt_session.IN_FLIGHT, getattr(properties, "ReceiveMaximum", mqtt_session.IN_FLIGHT))
-        if not flags.session_present:
-            # The broker has forgotten us, and perhaps what it acknowledged.
-            self._confirmation.forget_waiting()
+        self._confirmation.connected(flags.session_present)
         # Retained commands are asked for so that they can be refused by name, not silently dropped.
         options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
         wanted = [(self._topics.command, options)]

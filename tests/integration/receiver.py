@@ -1,6 +1,5 @@
 """A receiver as strict as a real one: it commits every message to SQLite, drops repeats, then sends receipts."""
 
-import contextlib
 import json
 import sqlite3
 import threading
@@ -49,11 +48,12 @@ class Receiver:
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
         self._port = port
-        with self._database(database) as db:
-            db.execute(
+        self._db = sqlite3.connect(database, timeout=10, isolation_level=None, check_same_thread=False)
+        with self._lock:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(
                 "CREATE TABLE IF NOT EXISTS messages (leaf, device, alert_id, seq, payload, UNIQUE(alert_id, seq))"
             )
-        self._path = database
         client = self.client = paho.Client(CallbackAPIVersion.VERSION2, name, protocol=paho.MQTTv5)
         if username:
             client.username_pw_set(username, password)
@@ -82,8 +82,8 @@ class Receiver:
 
     def committed(self, leaf: str = "alert") -> set[tuple[str, int]]:
         """``(alert_id, seq)`` of what it holds for good."""
-        with self._database(self._path) as db:
-            return set(db.execute("SELECT alert_id, seq FROM messages WHERE leaf = ?", (leaf,)))
+        with self._lock:
+            return set(self._db.execute("SELECT alert_id, seq FROM messages WHERE leaf = ?", (leaf,)))
 
     def payloads(self, leaf: str) -> list[dict[str, Any]]:
         """Everything that arrived on a topic, parsed, repeats included."""
@@ -115,8 +115,8 @@ class Receiver:
         if leaf not in ("alert", "clip") or not message.payload:
             return
         body = json.loads(message.payload)
-        with self._database(self._path) as db:
-            added = db.execute(
+        with self._lock:
+            added = self._db.execute(
                 "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)",
                 (leaf, device, body["alert_id"], body["seq"], message.payload),
             ).rowcount
@@ -124,12 +124,3 @@ class Receiver:
         if self._receipts:
             receipt = Receipt(alert_id=body["alert_id"], seq=body["seq"], receiver="hub")
             client.publish(Topics(self.site, device).receipt, receipt.to_json(), qos=1)
-
-    @contextlib.contextmanager
-    def _database(self, path: Path) -> Any:
-        db = sqlite3.connect(path, timeout=10)
-        try:
-            with db:
-                yield db
-        finally:
-            db.close()

@@ -73,9 +73,16 @@ class Certificates:
 
 
 class Mosquitto:
-    """One broker. ``open`` lets everybody in and do everything: for tests that are about something else."""
+    """One broker. ``open`` lets everybody in and do everything: for tests that are about something else.
+    ``more`` are further lines of configuration."""
 
-    def __init__(self, folder: Path, certificates: Certificates | None = None, open: bool = False) -> None:  # noqa: A002
+    def __init__(
+        self,
+        folder: Path,
+        certificates: Certificates | None = None,
+        open: bool = False,  # noqa: A002
+        more: str = "",
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.port, self.tls_port, self.certificate_port = free_port(), free_port(), free_port()
@@ -101,7 +108,7 @@ class Mosquitto:
         self.configuration = folder / "mosquitto.conf"
         # Started as root, Mosquitto would become another user who cannot read the test's folder.
         extra = "user root\n" if os.geteuid() == 0 else ""
-        self.configuration.write_text(f"{configuration}\n{extra}log_dest file {self.log}\nlog_type all\n")
+        self.configuration.write_text(f"{configuration}\n{extra}{more}\nlog_dest file {self.log}\nlog_type all\n")
 
     def start(self) -> None:
         """Start, and return once it takes connections."""
@@ -133,6 +140,11 @@ class Mosquitto:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def reload(self) -> None:
+        """SIGHUP: it reads its configuration and ACL again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     @property
     def pid(self) -> int | None:

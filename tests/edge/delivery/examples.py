@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from edge.delivery.messages import Alert, Clip, Moment, ModelName
+from edge.delivery.messages import Alert, Clip, ModelName, Moment
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
