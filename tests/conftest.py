@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.plan", "tests.servers.mosquitto", "tests.servers.pulse", "tests.servers.s3"]
+pytest_plugins = ["tests.plan", "tests.scenes", "tests.servers.mosquitto", "tests.servers.pulse", "tests.servers.s3"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,213 @@
+"""What `script/demo` runs: broker, daemon and a subscriber, and what they did. Everything lands in demo-out/."""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import yaml
+from paho.mqtt.enums import CallbackAPIVersion
+from rich.console import Console
+from rich.table import Table
+
+from converters.backbone import BackboneError, find_yamnet
+from converters.cli import convert_yamnet
+from edge.delivery.messages import ROOT, Alert, Clip
+from trainer.scene import Annotation, write_scene
+
+HOME = Path(__file__).resolve().parent.parent
+OUT = HOME / "demo-out"
+SITE, DEVICE = "demo", "cedar"
+SCENE_SEED = 1
+console = Console(highlight=False)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="script/demo", description="Shots in a forest, alerts on a screen.")
+    parser.add_argument("recording", nargs="?", type=Path, help="a recording of yours (default: a made scene)")
+    parser.add_argument("--fast", action="store_true", help="as fast as possible instead of the speed of sound")
+    options = parser.parse_args()
+    if options.recording is not None and not options.recording.is_file():
+        console.print(f"[red]{options.recording}: no such recording[/]")
+        return 2
+    try:
+        model = _model()
+    except BackboneError as error:
+        console.print(f"[red]{error}[/]")
+        return 2
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir()
+    recording, annotations = _scene() if options.recording is None else (options.recording.resolve(), None)
+    with _broker() as port:
+        viewer = Viewer(port, fast=options.fast)
+        code = _listen(_configure(port, model, recording, options.fast))
+        viewer.settle()
+    viewer.summary(annotations)
+    if code != 0:
+        console.print(f"[red]the daemon ended with exit code {code}; its log is {OUT / 'daemon.log'}[/]")
+        return 1
+    return 0 if viewer.alerts or annotations is None else 1
+
+
+def _model() -> Path:
+    """The shipped default model where there is one, else one made from Google's YAMNet."""
+    shipped = sorted((HOME / "edge" / "models").glob("*.tflite"))
+    if shipped:
+        return shipped[0]
+    yamnet = find_yamnet(HOME / ".cache", [HOME.parent / "shared" / "data" / "yamnet" / "yamnet.tflite"])
+    model = HOME / ".cache" / "demo-model.tflite"
+    model.parent.mkdir(exist_ok=True)
+    convert_yamnet(yamnet, model)
+    return model
+
+
+def _scene() -> tuple[Path, list[Annotation]]:
+    path = OUT / "scene.wav"
+    return path, write_scene(path, SCENE_SEED)
+
+
+def _configure(port: int, model: Path, recording: Path, fast: bool) -> Path:
+    tree = {
+        "site": SITE,
+        "device": DEVICE,
+        "state_dir": str(OUT / "state"),
+        "audio": {"source": "file", "location": str(recording), "pace": "fast" if fast else "real_time"},
+        "detection": {"model": str(model)},
+        "clips": {"free_floor_bytes": 0},
+        "mqtt": {"host": "127.0.0.1", "port": port},
+    }
+    path = OUT / "edge.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
+def _listen(config: Path) -> int:
+    """Run the real daemon until its recording has ended and everything is delivered."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ECOSIGHT_")}
+    command = [str(Path(sys.executable).with_name("ecosight-edge")), "run", "--config", str(config)]
+    with (OUT / "daemon.log").open("w") as log:
+        daemon = subprocess.Popen(command, stderr=log, env=environment)
+        try:
+            return daemon.wait()
+        except KeyboardInterrupt:
+            daemon.send_signal(signal.SIGTERM)
+            return daemon.wait(timeout=10)
+
+
+@contextlib.contextmanager
+def _broker() -> Iterator[int]:
+    """A private Mosquitto on a free port of the loopback interface."""
+    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        console.print("[red]mosquitto is not installed (apt-get install mosquitto)[/]")
+        raise SystemExit(2)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    config = OUT / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    with (OUT / "mosquitto.log").open("w") as log:
+        broker = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
+        try:
+            _wait_for_port(port, broker)
+            yield port
+        finally:
+            broker.terminate()
+            broker.wait(timeout=5)
+
+
+def _wait_for_port(port: int, broker: "subprocess.Popen[bytes]") -> None:
+    until_s = time.monotonic() + 5
+    while time.monotonic() < until_s and broker.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
+            return
+        time.sleep(0.02)
+    console.print(f"[red]mosquitto did not start; its log is {OUT / 'mosquitto.log'}[/]")
+    raise SystemExit(2)
+
+
+class Viewer:
+    """A subscriber, as a ranger's phone is one: prints what arrives and remembers it."""
+
+    def __init__(self, port: int, fast: bool) -> None:
+        self.alerts: dict[str, Alert] = {}
+        self.clips: dict[str, Clip] = {}
+        self.latencies_s: list[float] = []
+        self._fast = fast
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, "demo-viewer", protocol=paho.MQTTv5)
+        self._client.on_connect = lambda client, *_: client.subscribe(f"{ROOT}/{SITE}/+/+", qos=1)
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def settle(self) -> None:
+        """Take what is still on its way, then leave."""
+        time.sleep(0.3)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        arrived = datetime.now(UTC)
+        leaf = message.topic.rsplit("/", 1)[-1]
+        if leaf == "alert":
+            alert = Alert.model_validate_json(message.payload)
+            if alert.phase == "new":
+                self._say_new(alert, (arrived - alert.onset.utc).total_seconds())
+            elif alert.phase == "end":
+                console.print(f"  [dim]{arrived:%H:%M:%S}[/] ended: {alert.shots} shot(s) in {alert.duration_s:.1f} s")
+            self.alerts[alert.alert_id] = alert
+        elif leaf == "clip":
+            clip = Clip.model_validate_json(message.payload)
+            self.clips[clip.alert_id] = clip
+            console.print(f"  [dim]{arrived:%H:%M:%S}[/] clip {clip.state}: {clip.key} ({clip.duration_s:.1f} s)")
+        elif leaf == "availability":
+            console.print(f"  [dim]{arrived:%H:%M:%S}[/] {DEVICE} is {json.loads(message.payload)['state']}")
+
+    def _say_new(self, alert: Alert, latency_s: float) -> None:
+        text = f"  [dim]{datetime.now(UTC):%H:%M:%S}[/] [bold red]{alert.label}[/] score {alert.score:.2f}"
+        if not self._fast:
+            self.latencies_s.append(latency_s)
+            text += f", [bold]{latency_s:.2f} s after the shot[/]"
+        console.print(text)
+
+    def summary(self, annotations: list[Annotation] | None) -> None:
+        """What arrived, and where it is."""
+        table = Table(title="Alerts")
+        for heading in ("onset (UTC)", "label", "score", "shots", "clip"):
+            table.add_column(heading)
+        for alert in sorted(self.alerts.values(), key=lambda a: a.onset.sample):
+            clip = self.clips.get(alert.alert_id)
+            place = "none"
+            if clip is not None:
+                place = clip.state if clip.state != "uploaded" else str(_clip_file(clip))
+            table.add_row(
+                f"{alert.onset.utc:%H:%M:%S.%f}"[:-3], alert.label, f"{alert.score:.2f}", str(alert.shots), place
+            )
+        console.print(table)
+        if annotations is not None:
+            shots = sum(len(a.onsets_s) for a in annotations if a.shot)
+            console.print(f"The scene has {shots} shots; {sum(a.shots for a in self.alerts.values())} were counted.")
+        if self.latencies_s:
+            middle = sorted(self.latencies_s)[len(self.latencies_s) // 2]
+            console.print(f"Onset to alert: median {middle:.2f} s, worst {max(self.latencies_s):.2f} s.")
+        console.print(
+            f"Everything is in {OUT.relative_to(HOME)}/: scene.wav, edge.yaml, daemon.log, state/storage/ (clips)"
+        )
+
+
+def _clip_file(clip: Clip) -> Path:
+    return (OUT / "state" / "storage" / clip.key).relative_to(HOME)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""``kill -9`` at random moments while broker and storage come and go: no alert is lost, none counts twice.
+
+The ledger in the device's own outbox says which alerts were ever made; the receiver's database says which
+arrived. At the end every message of every alert has arrived, a repeat is the same message again, and every
+clip is in the storage or was said to be withheld, evicted or failed.
+"""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.running import SITE, Receiver, RunningDaemon, until
+from tests.servers.mosquitto import Mosquitto
+from tests.servers.s3 import S3Server
+
+SEED = 20
+
+
+def _settings(broker: Mosquitto, s3: S3Server, bucket: str, keys: Path, model: Path, sound: Path) -> dict[str, object]:
+    (keys / "access").write_text(s3.access_key)
+    (keys / "secret").write_text(s3.secret_key)
+    return {
+        "audio": {"source": "file", "location": str(sound), "ring_s": 15.0},
+        "detection": {"model": str(model)},
+        "mqtt": {
+            "host": "127.0.0.1",
+            "port": broker.port,
+            "confirm": "receipt",
+            "receipt_timeout_s": 2,
+            "reconnect_max_s": 1,
+        },
+        "storage": {
+            "kind": "s3",
+            "retry_max_s": 1,
+            "s3": {
+                "bucket": bucket,
+                "endpoint_url": s3.endpoint_url,
+                "path_style": True,
+                "access_key_file": str(keys / "access"),
+                "secret_key_file": str(keys / "secret"),
+                "server_side_encryption": "none",
+            },
+        },
+    }
+
+
+def _survive(
+    kills: int, tmp_path: Path, broker: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
+) -> None:
+    chance = random.Random(SEED)
+    daemon = RunningDaemon(tmp_path, _settings(broker, s3, bucket, tmp_path, model, burst))
+    receiver = Receiver(broker.port, tmp_path / "received.sqlite3")
+    try:
+        for number in range(kills):
+            daemon.start()
+            # Most of these moments lie after the first shot, where there is something to lose.
+            _pass(chance.uniform(1.0, 6.0))
+            daemon.kill()
+            if chance.random() < 0.3:
+                broker.kill()
+            if chance.random() < 0.3:
+                s3.down()
+            if chance.random() < 0.7 or number == kills - 1:
+                if not broker.running:
+                    broker.start()
+                s3.start()
+        # One quiet life to deliver what the cut ones left.
+        daemon.configure({"audio": {"location": str(quiet)}})
+        daemon.start()
+        until(lambda: _settled(daemon), 120, "outbox empty and clips settled")
+        assert daemon.stop() == 0
+        _check(daemon, receiver, s3, bucket, at_least=kills // 4)
+    finally:
+        daemon.kill()
+        receiver.close()
+
+
+def _settled(daemon: RunningDaemon) -> bool:
+    with daemon.database() as database:
+        waiting = database.execute("SELECT count(*) FROM messages").fetchone()[0]
+        unsent = database.execute("SELECT count(*) FROM clips WHERE state = 'kept' AND may_leave = 1").fetchone()[0]
+        unheard = database.execute(
+            "SELECT count(*) FROM alerts WHERE alert_id NOT IN (SELECT alert_id FROM clips)"
+        ).fetchone()[0]
+        still_open = database.execute("SELECT count(*) FROM alerts WHERE phase IN ('new', 'update')").fetchone()[0]
+    return not (waiting or unsent or unheard or still_open)
+
+
+def _check(daemon: RunningDaemon, receiver: Receiver, s3: S3Server, bucket: str, at_least: int) -> None:
+    arrived: dict[tuple[str, int], dict[str, object]] = {}
+    for message in receiver.messages():
+        message.pop("arrived_s")
+        known = arrived.setdefault((message["alert_id"], message["seq"]), message)
+        assert known == message, "two different messages under one (alert_id, seq)"
+    with daemon.database() as database:
+        ledger = dict(database.execute("SELECT alert_id, last_seq FROM alerts").fetchall())
+        clips = {row[0]: json.loads(row[1]) for row in database.execute("SELECT alert_id, payload FROM clips")}
+    assert len(ledger) >= at_least, "too few alerts for the test to mean anything"
+    missing = [(a, s) for a, last in ledger.items() for s in range(last + 1) if (a, s) not in arrived]
+    assert not missing
+    for alert_id in ledger:
+        alerts = [m for (a, _), m in sorted(arrived.items()) if a == alert_id and m["leaf"] == "alert"]
+        assert sum(m["phase"] == "new" for m in alerts) == 1
+        assert alerts[-1]["phase"] in ("end", "interrupted")
+    stored = s3.keys(bucket)
+    for alert_id in ledger:
+        clip = clips[alert_id]
+        assert clip["state"] in ("uploaded", "withheld", "evicted", "failed")
+        if clip["state"] == "uploaded":
+            assert stored[clip["key"]] == clip["size_bytes"]
+            assert clip["key"].startswith(f"{SITE}/")
+
+
+def _pass(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)
+
+
+@pytest.mark.server
+@pytest.mark.data
+@pytest.mark.timeout(600)
+def test_six_kills_lose_no_alert_and_no_clip(
+    tmp_path: Path, broker: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
+) -> None:
+    _survive(6, tmp_path, broker, s3, bucket, model, burst, quiet)
+
+
+@pytest.mark.server
+@pytest.mark.data
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills_lose_no_alert_and_no_clip(
+    tmp_path: Path, broker: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
+) -> None:
+    _survive(100, tmp_path, broker, s3, bucket, model, burst, quiet)
