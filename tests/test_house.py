@@ -26,7 +26,8 @@ def tracked() -> list[Path]:
 
 
 TRACKED = tracked()
-SCRIPTS = [path for path in TRACKED if path.parent.name in ("script", ".ci")]
+# A name without an ending is a command that people type; `script/demo.py` is what `script/demo` runs.
+SCRIPTS = [path for path in TRACKED if path.parent.name in ("script", ".ci") and not path.suffix]
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -245,6 +245,19 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert loaded.detection.energy_gate.enabled
 
 
+def test_every_default_can_be_said_in_the_environment() -> None:
+    said = {
+        environment_name(".".join(keys)): str(field.default)
+        for keys, field in LEAVES
+        if field.default is not None and not field.is_required()
+    }
+    said |= {"ECOSIGHT_PLACE__LATITUDE_DEG": "46.5", "ECOSIGHT_PLACE__LONGITUDE_DEG": "-7"}
+    loaded = load(None, said)
+    assert loaded.place is not None
+    assert (loaded.place.latitude_deg, loaded.place.longitude_deg) == (46.5, -7.0)
+    assert loaded.model_copy(update={"place": None}) == EdgeSettings()
+
+
 def test_text_from_the_environment_is_taken_as_it_stands() -> None:
     loaded = load(None, {"ECOSIGHT_SITE": "007", "ECOSIGHT_MQTT__USERNAME": "a: b", "ECOSIGHT_STATE_DIR": "/x/#1"})
     assert (loaded.site, loaded.mqtt.username, loaded.state_dir) == ("007", "a: b", Path("/x/#1"))
