@@ -180,8 +180,10 @@ def _lay_over(tree_type: type[Tree], tree: dict[str, Any], name: str, text: str,
     where = f"environment variable {name}"
     keys = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
     value: Any = text
-    # Text is taken as it stands: a user name or a site may look like a number.
-    if not (text and _takes_text(tree_type, keys)):
+    # Text is taken as it stands: a user name or a site may look like a number. Nothing unsets what may be unset.
+    kinds = _kinds(tree_type, keys)
+    is_text = any(kind in (str, Path) or isinstance(kind, str) for kind in kinds)
+    if not is_text or (text == "" and type(None) in kinds):
         value = _parse(text, where, {})
     for key in keys[:-1]:
         if tree.get(key) is None:
@@ -193,9 +195,9 @@ def _lay_over(tree_type: type[Tree], tree: dict[str, Any], name: str, text: str,
     origin[keys] = where
 
 
-def _takes_text(tree_type: type[Section], keys: Keys) -> bool:
+def _kinds(tree_type: type[Section], keys: Keys) -> tuple[Any, ...]:
     field = dict(walk_fields(tree_type)).get(keys)
-    return field is not None and any(kind in (str, Path) or isinstance(kind, str) for kind in _types(field.annotation))
+    return _types(field.annotation) if field is not None else ()
 
 
 def _drop_empty_sections(section: type[BaseModel], tree: dict[str, Any]) -> None:
