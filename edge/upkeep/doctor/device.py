@@ -73,7 +73,7 @@ def check_disk(settings: EdgeSettings, root: Path = Path("/")) -> Outcome:
         return bad(f"{folder} cannot be written: {error.strerror}", f"check owner and mount of {folder}")
     finally:
         trial.unlink(missing_ok=True)
-    owner = _owned_by_another(folder)
+    owner = owned_by_another(folder)
     if owner is not None:
         step = f"`sudo chown -R {SERVICE_USER}:{SERVICE_USER} {folder}`"
         return bad(f"{folder} belongs to {owner}, the service runs as {SERVICE_USER}", step)
@@ -89,7 +89,7 @@ def check_disk(settings: EdgeSettings, root: Path = Path("/")) -> Outcome:
     return good(said)
 
 
-def _owned_by_another(folder: Path) -> str | None:
+def owned_by_another(folder: Path) -> str | None:
     """Whose the folder is, if root asks for a service user who could not write it. Root itself can always write."""
     if os.geteuid() != 0:
         return None

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from edge.delivery.faults import NEXT_STEP, Fault, explain
 from edge.delivery.uploader import Item, Job, Uploader
 from edge.settings import EdgeSettings, SettingsError
+from edge.upkeep.doctor.device import SERVICE_USER, owned_by_another
 from edge.upkeep.doctor.examination import Outcome, bad, doubtful, good
 
 TEXT = b"ecosight doctor\n"
@@ -26,15 +27,21 @@ class FolderStore:
     def __init__(self, settings: EdgeSettings) -> None:
         self._folder = settings.storage_folder
         self._file = self._folder / f".doctor-{secrets.token_hex(4)}"
+        self._made: list[Path] = []
 
     def put(self) -> Outcome:
-        made = not self._folder.exists()
+        self._made = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file.write_bytes(TEXT)
         except OSError as error:
             return bad(f"{self._folder}: {error.strerror}", "check owner and mount, or correct storage.folder")
-        return good(f"{self._folder}{' (made)' if made else ''}")
+        owner = None if self._made else owned_by_another(self._folder)
+        if owner is not None:
+            self._file.unlink()
+            step = f"`sudo chown -R {SERVICE_USER}:{SERVICE_USER} {self._folder}`"
+            return bad(f"{self._folder} belongs to {owner}, the service runs as {SERVICE_USER}", step)
+        return good(f"{self._folder}{' (will be made)' if self._made else ''}")
 
     def get(self) -> Outcome:
         if self._file.read_bytes() != TEXT:
@@ -43,6 +50,8 @@ class FolderStore:
 
     def delete(self) -> Outcome:
         self._file.unlink()
+        for folder in self._made:  # made by root, it would shut the service out
+            folder.rmdir()
         return good("gone")
 
 
