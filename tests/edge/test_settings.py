@@ -233,6 +233,13 @@ def test_the_reference_and_the_example_are_what_the_types_say() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
+    shown = load(
+        written(tmp_path, "site: 'no'\nplace: {latitude_deg: 1, longitude_deg: 2}\nmqtt: {username: '007'}\n"), {}
+    )
+    assert load(written(tmp_path, yaml.safe_dump(shown.model_dump(mode="json"))), {}) == shown
+
+
 # --- the environment ----------------------------------------------------------------------------
 
 
