@@ -46,6 +46,8 @@ STALE_S = 3.0
 """Without new sound for this long, a waiting clip is cut short: the gap that follows may overwrite it."""
 SLACK_S = 2.0
 """A clip is cut when its beginning is this near to being overwritten."""
+SHOT_S = 0.1
+"""Shortest post-roll: even with rolls of 0 s a clip holds the shot."""
 CUTS_WAITING = 4
 """Copies held in memory at most; then `extend` waits (a recording can; live sound never comes to it)."""
 PATIENCE_S = 2.0
@@ -182,7 +184,7 @@ class ClipKeeper:
     def _ready(self, pending: _Pending) -> str | None:
         """None: not yet. Otherwise a note on why the clip ends early, or an empty one."""
         ring = self._ring
-        if ring.end >= pending.cap or (pending.final and ring.end >= self._stop_of(pending)):
+        if pending.final and ring.end >= self._stop_of(pending):
             return ""
         if self._stopping:
             return "ends early: the device was stopped"
@@ -190,15 +192,16 @@ class ClipKeeper:
             return "ends early: the recording ended" if pending.final else None
         if time.monotonic() - ring.newest_at_s > STALE_S:
             return "ends early: the sound stopped"
+        # The ring's end says nothing about an open event: at recording pace it is far ahead of the detector.
         if ring.end - pending.start > ring.capacity - SLACK_S * ring.sample_rate_hz:
-            return "ends early: the ring was full"
+            return "" if ring.end >= pending.cap else "ends early: the ring was full"
         return None
 
     def _stop_of(self, pending: _Pending) -> int:
         """Index after the clip's last frame, as far as the event is known."""
         if pending.request.kind == "recording":
             return pending.cap
-        post_roll = round(self._settings.clips.post_roll_s * self._ring.sample_rate_hz)
+        post_roll = round(max(SHOT_S, self._settings.clips.post_roll_s) * self._ring.sample_rate_hz)
         return min(pending.cap, pending.last_onset + post_roll)
 
     def _cut(self, pending: _Pending, note: str) -> Cut:
