@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from edge.delivery import home_assistant, mqtt_session
 from edge.delivery.confirmation import Confirmation
-from edge.delivery.messages import Availability, Health, Receipt, Response, Topics
+from edge.delivery.messages import Health, Receipt, Response, Topics
 from edge.delivery.outbox import Outbox, Row
 from edge.delivery.problems import Problems
 from edge.settings import EdgeSettings, SettingsError
@@ -274,9 +274,9 @@ class Mqtt:
         today = _today()
         self._sent_today = (today, (sent if day == today else 0) + len(topic) + len(payload) + 8)
 
-    def _say(self, state: str) -> None:
-        availability = Availability.model_validate({"state": state})
-        self._publish(self._topics.availability, availability.to_json(), self._topics.availability, retain=True)
+    def _say(self, state: Literal["online", "offline"]) -> None:
+        topic = self._topics.availability
+        self._publish(topic, mqtt_session.availability(state), topic, retain=True)
 
     # Receiving (paho calls these from loop_read, on our thread) ------------------------------------------------
 

@@ -6,6 +6,8 @@ and nothing of an old connection's queue is left in memory; the outbox knows wha
 
 import socket
 import ssl
+from pathlib import Path
+from typing import Literal
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -39,7 +41,7 @@ def new_client(settings: EdgeSettings) -> paho.Client:
     )
     client.connect_timeout = CONNECT_TIMEOUT_S
     client.max_inflight_messages_set(2 * IN_FLIGHT)  # we count; paho must not hold messages back
-    client.will_set(topics.availability, Availability(state="offline").to_json(), qos=1, retain=True)
+    client.will_set(topics.availability, availability("offline"), qos=1, retain=True)
     password = secret("mqtt_password", mqtt.password_file)
     username = mqtt.username or (f"{settings.site}:{settings.device}" if password else None)
     if username:
@@ -47,6 +49,15 @@ def new_client(settings: EdgeSettings) -> paho.Client:
     if mqtt.tls:
         client.tls_set_context(_tls_context(settings))
     return client
+
+
+def availability(state: Literal["online", "offline"]) -> bytes:
+    """The payload of ``availability``."""
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot_id = ""
+    return Availability(state=state, boot_id=boot_id).to_json()
 
 
 def connect(client: paho.Client, settings: EdgeSettings) -> None:

@@ -69,7 +69,7 @@ UPGRADES = (
 )
 
 
-def connect(path: Path | str) -> sqlite3.Connection:
+def connect(path: Path | str, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
     """The database at ``path``, upgraded and checked; ``:memory:`` for a stand-in.
 
     WAL with ``synchronous=FULL``: SQLite fsyncs the WAL at every commit (sqlite.org/pragma.html#pragma_synchronous),
@@ -78,7 +78,7 @@ def connect(path: Path | str) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it cannot be opened, is locked, or is damaged (``is_damage`` tells).
     """
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -140,7 +140,7 @@ def is_damage(error: sqlite3.Error) -> bool:
     return "malformed" in str(error)
 
 
-def open_file(path: Path) -> tuple[sqlite3.Connection, Path | None]:
+def open_file(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> tuple[sqlite3.Connection, Path | None]:
     """The database at ``path``; a damaged one is set aside first, and its readable rows are taken over.
 
     Returns the connection and where the damaged file lies now (None: it was sound).
@@ -151,7 +151,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, Path | None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside: Path | None = None
     try:
-        connection = connect(path)
+        connection = connect(path, timeout_s)
     except sqlite3.Error as error:
         if not is_damage(error):
             raise

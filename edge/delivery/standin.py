@@ -80,7 +80,7 @@ class Standin:
         Raises:
             sqlite3.Error: the disk still fails; nothing is lost.
         """
-        disk.execute(f"PRAGMA busy_timeout = {100}")
+        disk.execute("PRAGMA busy_timeout = 100")
         try:
             disk.execute("PRAGMA synchronous = FULL")
             disk.execute("BEGIN IMMEDIATE")
@@ -91,8 +91,12 @@ class Standin:
                         self._forget_delivered(disk, {row["id"] for row in rows})
                     for row in rows:
                         marks = ", ".join("?" * len(row))
-                        verb = "IGNORE" if table == "messages" else "REPLACE"
-                        disk.execute(f"INSERT OR {verb} INTO {table} VALUES ({marks})", tuple(row))  # noqa: S608
+                        verb = "INSERT OR IGNORE" if table == "messages" else "REPLACE"
+                        # Another process may have gone further with an alert of its own meanwhile.
+                        later = "SELECT 1 FROM alerts WHERE alert_id = ? AND last_seq > ?"
+                        if table == "alerts" and disk.execute(later, (row["alert_id"], row["last_seq"])).fetchone():
+                            continue
+                        disk.execute(f"{verb} INTO {table} VALUES ({marks})", tuple(row))
         finally:
             with contextlib.suppress(sqlite3.Error):
                 disk.execute(f"PRAGMA busy_timeout = {int(outbox_file.BUSY_TIMEOUT_S * 1000)}")

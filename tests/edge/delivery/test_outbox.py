@@ -1,0 +1,457 @@
+"""What was put is there: after a crash, on a damaged file, on a full disk, with two processes."""
+
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.delivery import outbox_file
+from edge.delivery.messages import Response
+from edge.delivery.outbox import Outbox
+from edge.delivery.standin import Standin
+from tests.edge.delivery.examples import NOON, alert, clip, moment
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "outbox.sqlite3"
+
+
+def numbers(outbox: Outbox) -> list[tuple[str, str, int]]:
+    return [(row.leaf, row.alert_id, row.seq) for row in outbox.pending(10_000)]
+
+
+def test_one_counter_runs_over_the_alert_and_clip_messages_of_an_alert(path: Path) -> None:
+    outbox = Outbox.open(path)
+    assert outbox.put_alert(alert()).seq == 0
+    assert outbox.put_clip(clip()).seq == 1
+    assert outbox.put_alert(alert(phase="end")).seq == 2
+    assert outbox.put_alert(alert("a2")).seq == 0
+    assert outbox.put_clip(clip(state="uploaded")).seq == 3
+
+
+def test_alerts_wait_before_clips_and_the_oldest_first(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert())
+    outbox.put_clip(clip())
+    outbox.put_alert(alert("a2"))
+    assert numbers(outbox) == [("alert", "a1", 0), ("alert", "a2", 0), ("clip", "a1", 1)]
+    assert outbox.alerts_waiting == 2
+    assert numbers(outbox)[:1] == [("alert", row.alert_id, row.seq) for row in outbox.pending(1)]
+    assert [row.alert_id for row in outbox.pending(9, skip=[row.id for row in outbox.pending(1)])] == ["a2", "a1"]
+    assert [row.leaf for row in outbox.pending(9, leaves=["clip"])] == ["clip"]
+
+
+def test_a_delivered_row_goes_and_the_ledger_remembers_it(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert())
+    outbox.delivered(outbox.pending(1)[0].id)
+    assert outbox.depth == 0
+    assert outbox.put_alert(alert(phase="end")).seq == 1
+
+
+def test_a_receipt_takes_exactly_its_message(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert())
+    outbox.put_alert(alert(phase="end"))
+    assert outbox.receipt("a1", 5) is None
+    assert outbox.receipt("a1", 0) is not None
+    assert outbox.receipt("a1", 0) is None
+    assert numbers(outbox) == [("alert", "a1", 1)]
+
+
+def test_phases_only_move_forward(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert(phase="update"))
+    with pytest.raises(ValueError, match="cannot become 'new'"):
+        outbox.put_alert(alert(phase="new"))
+    outbox.put_alert(alert(phase="end"))
+    with pytest.raises(ValueError, match="cannot become 'interrupted'"):
+        outbox.put_alert(alert(phase="interrupted"))
+    assert outbox.depth == 2
+
+
+def test_a_correction_that_was_overtaken_is_not_put(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert())
+    outbox.put_alert(alert(phase="end"))
+    assert outbox.put_alert(alert(phase="new", clock_corrected=True)).phase == "end"
+    assert outbox.put_alert(alert(phase="end", clock_corrected=True)).seq == 2
+
+
+def test_what_a_crash_left_open_is_closed_as_interrupted(path: Path) -> None:
+    before = Outbox.open(path)
+    before.put_alert(alert("open"))
+    before.put_alert(alert("going-on", phase="update"))
+    before.put_alert(alert("over"))
+    before.put_alert(alert("over", phase="end"))
+    after = Outbox.open(path)  # the first one never closed its file
+    closed = after.interrupt_orphans(moment(), "the daemon stopped")
+    assert [(a.alert_id, a.phase, a.seq) for a in closed] == [
+        ("open", "interrupted", 1),
+        ("going-on", "interrupted", 1),
+    ]
+    assert closed[0].reason == "the daemon stopped; closed at 2026-05-01T12:00:00Z"
+    assert after.interrupt_orphans(moment(), "again") == []
+
+
+def test_only_alerts_of_this_boot_from_before_its_first_synchronisation_are_uncorrected(path: Path) -> None:
+    outbox = Outbox.open(path)
+    early = moment(clock_synchronised=False, clock_epoch=0)
+    outbox.put_alert(alert("early", onset=early))
+    outbox.put_alert(alert("early", onset=early, phase="end"))
+    outbox.put_alert(alert("late"))
+    outbox.put_alert(alert("other-boot", onset=moment(clock_synchronised=False, boot_id="boot-0")))
+    outbox.put_clip(clip("recording"))
+    (found,) = outbox.uncorrected("boot-1")
+    assert (found.alert_id, found.phase) == ("early", "end")
+    outbox.put_alert(found.model_copy(update={"onset": moment(), "clock_corrected": True}))
+    assert outbox.uncorrected("boot-1") == []
+
+
+def test_a_clip_keeps_what_is_not_said_again(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_clip(clip(), path=Path("/spool/a1.flac"), may_leave=True)
+    outbox.put_clip(clip("a2", size_bytes=500), path=Path("/spool/a2.flac"))
+    assert [row.clip.alert_id for row in outbox.clips(["kept"], may_leave=True)] == ["a1"]
+    assert outbox.clip_bytes() == 1500
+    outbox.put_clip(clip(state="uploaded"))
+    row = outbox.clip("a1")
+    assert row is not None
+    assert (row.clip.state, row.path, row.may_leave) == ("uploaded", Path("/spool/a1.flac"), True)
+    outbox.put_clip(clip("a2", state="evicted"))
+    assert outbox.clip_bytes() == 1000
+    outbox.forget_clip_file("a1")
+    assert outbox.clip_bytes() == 0
+    assert outbox.clip("never") is None
+
+
+def test_an_upload_is_asked_for_once_the_clip_exists(path: Path) -> None:
+    outbox = Outbox.open(path)
+    assert not outbox.request_upload("a1")
+    outbox.put_clip(clip(), may_leave=True)
+    outbox.attempted("a1", 99.0)
+    assert outbox.request_upload("a1")
+    (row,) = outbox.clips(["kept"], requested=True)
+    assert (row.attempts, row.next_attempt_s) == (1, 0.0)
+
+
+def test_a_command_begins_once_and_its_answer_is_kept(path: Path) -> None:
+    outbox = Outbox.open(path)
+    assert outbox.begin_command("c1")
+    assert Outbox.open(path).begin_command("c1") is False
+    assert outbox.answer("c1") is None
+    outbox.end_command(Response(id="c1", ok=True))
+    assert outbox.answer("c1") == Response(id="c1", ok=True)
+
+
+def test_a_budget_is_per_day_and_never_overdrawn(path: Path) -> None:
+    outbox = Outbox.open(path)
+    today, tomorrow = NOON.date(), (NOON + timedelta(days=1)).date()
+    assert outbox.spend("s", today, 60, 100)
+    assert not outbox.spend("s", today, 60, 100)
+    assert outbox.spend("s", today, 40, 100)
+    assert outbox.spent("s", today) == 100
+    assert outbox.spend("s", tomorrow, 60, 100)
+
+
+def test_alerts_are_forgotten_after_90_days_only_where_both_clocks_were_right(path: Path) -> None:
+    outbox = Outbox.open(path)
+    old = NOON - timedelta(days=91)
+    outbox.put_alert(alert("old", phase="end", onset=moment(utc=old)))
+    outbox.put_alert(
+        alert("from-1970", phase="end", onset=moment(utc=NOON.replace(year=1970), clock_synchronised=False))
+    )
+    outbox.put_alert(alert("waiting", phase="end", onset=moment(utc=old)))
+    outbox.put_alert(alert("with-clip", phase="end", onset=moment(utc=old)))
+    outbox.put_clip(clip("with-clip"), path=Path("/spool/x.flac"))
+    outbox.put_alert(alert("young", phase="end"))
+    for row in outbox.pending(99):
+        if row.alert_id != "waiting":
+            outbox.delivered(row.id)
+    assert outbox.prune(moment(clock_synchronised=False)) == 0
+    assert outbox.prune(moment()) == 1
+    assert outbox.last_alert("old") is None
+    assert all(outbox.last_alert(name) for name in ("from-1970", "waiting", "with-clip", "young"))
+
+
+def test_a_row_of_a_second_process_is_noticed(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.tend()
+    assert not outbox.tend()
+    other = Outbox.open(path)
+    other.put_alert(alert("drill", test=True))
+    assert outbox.tend()
+    assert not outbox.tend()
+    assert outbox.depth == 1
+
+
+def test_many_threads_put_without_a_gap_or_a_repeat(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert())
+
+    def put() -> None:
+        for _ in range(10):
+            outbox.put_alert(alert(phase="update"))
+            outbox.put_clip(clip())
+
+    threads = [threading.Thread(target=put) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(row.seq for row in outbox.pending(999)) == list(range(81))
+
+
+def damage(path: Path, how: str) -> None:
+    raw = bytearray(path.read_bytes())
+    match how:
+        case "header":
+            raw[:16] = b"this is no db..."
+        case "truncated":
+            raw = raw[: len(raw) // 2]
+        case "half_a_page":
+            raw = raw[:700]
+        case "garbage":
+            raw[4096:] = random.Random(1).randbytes(len(raw) - 4096)
+        case "text":
+            raw = bytearray(b"hello\n" * 1000)
+        case "other_database":
+            path.unlink()
+            db = sqlite3.connect(path)
+            db.execute("CREATE TABLE other (x)")
+            db.execute("PRAGMA user_version = 7")
+            db.close()
+            return
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("how", ["header", "truncated", "half_a_page", "garbage", "text", "other_database"])
+def test_a_damaged_database_is_set_aside_and_a_new_one_works(path: Path, how: str) -> None:
+    outbox = Outbox.open(path)
+    for number in range(50):
+        outbox.put_alert(alert(f"a{number}"))
+    outbox.close()
+    damage(path, how)
+    outbox = Outbox.open(path)
+    assert outbox.set_aside == path.with_name("outbox.sqlite3.damaged-1")
+    assert outbox.set_aside.exists()
+    assert outbox.problems == ["outbox:set_aside"]
+    assert outbox.put_alert(alert("new-one")).seq == 0
+    assert ("alert", "new-one", 0) in numbers(outbox)
+    outbox.close()
+    again = Outbox.open(path)
+    assert again.problems == []
+    assert ("alert", "new-one", 0) in numbers(again)
+
+
+def test_what_can_be_read_of_a_damaged_database_is_taken_over(path: Path) -> None:
+    outbox = Outbox.open(path)
+    for number in range(200):
+        outbox.put_alert(alert(f"a{number}"))
+    outbox.close()
+    raw = bytearray(path.read_bytes())
+    middle = len(raw) // 2 // 4096 * 4096
+    raw[middle : middle + 8192] = bytes(8192)
+    path.write_bytes(raw)
+    outbox = Outbox.open(path)
+    assert outbox.set_aside is not None
+    assert 50 < outbox.depth < 200
+
+
+def test_only_the_newest_damaged_files_are_kept(path: Path) -> None:
+    for _ in range(6):
+        path.write_bytes(b"garbage" * 100)
+        Outbox.open(path).close()
+    assert sorted(file.name for file in path.parent.glob("*.damaged-?")) == [
+        f"outbox.sqlite3.damaged-{number}" for number in (4, 5, 6)
+    ]
+
+
+def test_damage_while_in_use_costs_no_later_alert(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert("a1"))
+    other = sqlite3.connect(path)  # the checkpoint puts everything into the file, which is then overwritten
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    with path.open("r+b") as file:
+        file.write(b"x" * path.stat().st_size)
+    for number in range(3):
+        outbox.put_alert(alert(f"later{number}"))
+    assert {f"later{number}" for number in range(3)} <= {row.alert_id for row in outbox.pending(99)}
+    assert "outbox:set_aside" in outbox.problems
+
+
+def test_a_full_disk_loses_nothing_and_nothing_twice(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert("before"))
+    disk = outbox._disk
+    assert disk is not None
+    pages = disk.execute("PRAGMA page_count").fetchone()[0]
+    disk.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own "database or disk is full"
+    for number in range(40):
+        assert outbox.put_alert(alert(f"a{number}")).seq == 0
+    assert outbox.put_alert(alert("before", phase="end")).seq == 1
+    assert outbox.problems == ["outbox:disk_full"]
+    assert outbox.depth == 42
+    outbox.delivered(outbox.pending(1)[0].id)
+    mend_now(outbox)
+    assert outbox.problems == ["outbox:disk_full"]
+    disk.execute("PRAGMA max_page_count = 100000")
+    mend_now(outbox)
+    assert outbox.problems == []
+    outbox.close()
+    left = [(row.alert_id, row.seq) for row in Outbox.open(path).pending(999)]
+    assert sorted(left) == sorted([*((f"a{number}", 0) for number in range(40)), ("before", 1)])
+
+
+def mend_now(outbox: Outbox) -> None:
+    outbox._next_mend_s = 0.0
+    outbox.tend()
+
+
+def test_a_locked_database_is_stood_in_for_until_it_is_free(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_file, "BUSY_TIMEOUT_S", 0.1)
+    outbox = Outbox.open(path)
+    assert outbox._disk is not None
+    outbox._disk.execute("PRAGMA busy_timeout = 100")
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    outbox.put_alert(alert())
+    assert outbox.problems == ["outbox:locked"]
+    assert numbers(outbox) == [("alert", "a1", 0)]
+    holder.execute("ROLLBACK")
+    mend_now(outbox)
+    assert outbox.problems == []
+    assert numbers(Outbox.open(path)) == [("alert", "a1", 0)]
+
+
+def test_a_row_that_another_process_put_while_the_disk_failed_is_kept(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert("before"))
+    assert outbox._disk is not None
+    outbox._disk.execute("PRAGMA query_only = 1")
+    outbox.put_alert(alert("meanwhile"))
+    assert outbox.problems == ["outbox:read_only"]
+    Outbox.open(path).put_alert(alert("drill", test=True))
+    outbox._disk.execute("PRAGMA query_only = 0")
+    mend_now(outbox)
+    assert {row.alert_id for row in outbox.pending(9)} == {"before", "meanwhile", "drill"}
+
+
+def test_without_any_disk_it_works_from_memory_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    outbox = Outbox.open(tmp_path / "file" / "outbox.sqlite3")
+    assert outbox.problems == ["outbox:io_error"]
+    assert outbox.put_alert(alert()).seq == 0
+    (tmp_path / "file").unlink()
+    mend_now(outbox)
+    assert outbox.problems == []
+    assert numbers(Outbox.open(tmp_path / "file" / "outbox.sqlite3")) == [("alert", "a1", 0)]
+
+
+def test_memory_is_bounded_and_a_loss_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.delivery.standin.MEMORY_PAGES", 100)
+    (tmp_path / "file").write_text("not a folder")
+    outbox = Outbox.open(tmp_path / "file" / "outbox.sqlite3")
+    for number in range(600):
+        outbox.put_alert(alert(f"a{number}"))
+    assert outbox.problems == ["outbox:io_error", "outbox:overflow"]
+    assert ("alert", "a599", 0) in numbers(outbox)
+    assert isinstance(outbox._standin, Standin)
+
+
+KILLED = """
+import itertools, sys
+from pathlib import Path
+from edge.delivery.outbox import Outbox
+from tests.edge.delivery.examples import alert, clip
+outbox = Outbox.open(Path(sys.argv[1]))
+for number in itertools.count():
+    name = f"{sys.argv[2]}-{number}"
+    for put in (lambda: outbox.put_alert(alert(name)), lambda: outbox.put_clip(clip(name)),
+                lambda: outbox.put_alert(alert(name, phase="end"))):
+        print(name, put().seq, flush=True)
+"""
+
+
+def test_what_was_put_before_a_kill_is_there_after_it(path: Path) -> None:
+    promised: set[tuple[str, int]] = set()
+    chance = random.Random(7)
+    for run in range(5):
+        child = subprocess.Popen([sys.executable, "-c", KILLED, path, f"run{run}"], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        for line in [child.stdout.readline() for _ in range(chance.randrange(1, 40))]:
+            name, seq = line.split()
+            promised.add((name, int(seq)))
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    outbox = Outbox.open(path)
+    assert outbox.problems == []
+    assert promised <= {(row.alert_id, row.seq) for row in outbox.pending(99_999)}
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["put", "end", "clip", "deliver", "reopen", "fail", "mend"]), st.integers(0, 4)),
+        max_size=30,
+    )
+)
+@settings(max_examples=30, deadline=None)
+def test_any_course_of_events_keeps_every_message_until_it_is_delivered(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("course") / "outbox.sqlite3"
+    outbox = Outbox.open(path)
+    waiting: set[tuple[str, int]] = set()
+    last: dict[str, int] = {}
+    over: set[str] = set()
+
+    def expect(message: Any) -> None:
+        assert message.seq == last.get(message.alert_id, -1) + 1
+        last[message.alert_id] = message.seq
+        waiting.add((message.alert_id, message.seq))
+
+    def allow(writes: bool) -> None:
+        if outbox._disk is not None:
+            outbox._disk.execute(f"PRAGMA query_only = {int(not writes)}")
+        if writes:
+            mend_now(outbox)
+
+    for what, which in steps:
+        name = f"a{which}"
+        match what:
+            case "put" if name not in over:
+                expect(outbox.put_alert(alert(name, phase="new" if name not in last else "update")))
+            case "end" if name not in over:
+                expect(outbox.put_alert(alert(name, phase="end")))
+                over.add(name)
+            case "clip":
+                expect(outbox.put_clip(clip(name)))
+                if name not in over:  # a clip makes the ledger row, the alert may still come
+                    last.setdefault(name, 0)
+            case "deliver":
+                for row in outbox.pending(1):
+                    outbox.delivered(row.id)
+                    waiting.discard((row.alert_id, row.seq))
+            case "reopen":
+                allow(True)
+                outbox.close()
+                outbox = Outbox.open(path)
+            case "fail":
+                allow(False)
+            case "mend":
+                allow(True)
+        assert {(row.alert_id, row.seq) for row in outbox.pending(999)} == waiting
+    allow(True)
+    outbox.close()
+    assert {(row.alert_id, row.seq) for row in Outbox.open(path).pending(999)} == waiting
