@@ -20,7 +20,7 @@ from edge.settings import EdgeSettings, SettingsError, secret
 CONNECT_TIMEOUT_S = 10.0
 SESSION_EXPIRY_S = 86_400
 """Receipts and commands wait this long at the broker for a device that is away."""
-MAXIMUM_PACKET_BYTES = 65_536
+MAXIMUM_PACKET_BYTES = 32_768
 """The broker keeps larger messages from us (MQTT 5, 3.1.2.11.4)."""
 IN_FLIGHT = 20
 
