@@ -131,16 +131,17 @@ class Clock:
     def drift_ppm(self) -> float | None:
         """How much faster than nominal the sound card's clock runs; None until a minute is known.
 
-        An incomplete Theil-Sen regression (Theil 1950, Sen 1968): the median of the slopes of pairs half the
-        known span apart, so that a few bad points (a step at a gap) do not bend it.
+        An incomplete Theil-Sen regression (Theil 1950, Sen 1968): the median of the slopes of pairs that lie a sixth
+        of the known span apart (two minutes at least, if known). A step at a badly measured gap stands between few
+        of these pairs, so it does not bend the result.
         """
         points = self._known()
         if len(points) < 4 or (points[-1][0] - points[0][0]) / self.sample_rate_hz < DRIFT_SPAN_S:
             return None
         table = np.array(points, np.float64)
-        half = len(table) // 2
-        seconds = (table[half:, 0] - table[: len(table) - half, 0]) / self.sample_rate_hz
-        later_s = table[half:, 1] - table[: len(table) - half, 1]
+        apart = max(len(table) // 6, min(len(table) // 2, 12))
+        seconds = (table[apart:, 0] - table[:-apart, 0]) / self.sample_rate_hz
+        later_s = table[apart:, 1] - table[:-apart, 1]
         drift_ppm = -1e6 * float(np.median(later_s / seconds))
         return drift_ppm if abs(drift_ppm) <= DRIFT_LIMIT_PPM else None
 

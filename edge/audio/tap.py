@@ -10,6 +10,8 @@ from edge.audio.resampled import Resampled
 from edge.audio.ring import Ring
 from edge.audio.source import Source
 
+OBSERVE_S = 0.5
+"""How often the clock hears of the index."""
 LOOK_S = 0.5
 """How often a recording that waits for its reader looks whether it should stop."""
 
@@ -29,6 +31,10 @@ class Tap:
         """Set by the watching thread: sound lost unnoticed, to be accounted for before the next frames."""
         self.slip_seen_at = clock.newest_point
         self.resampled: Resampled | None = None
+        # Of the writes of a live source most only copy; the clock is told twice a second. A recording looks at
+        # each write whether its reader follows.
+        self._look_every = round(OBSERVE_S * ring.sample_rate_hz) if source.live else 0
+        self._look_at = 0
         self._source = source
         self._ring = ring
         self._clock = clock
@@ -36,9 +42,12 @@ class Tap:
 
     def write(self, frames: NDArray[np.float32]) -> None:
         """Mono float32 ``[n]`` at the ring's rate."""
+        ring = self._ring
+        if ring.end < self._look_at and not self.missing_frames and not self.fenced:
+            ring.write(frames)
+            return
         if self.fenced:
             return
-        ring = self._ring
         latency_s = self._source.latency_s
         if self.resampled is not None:
             latency_s += self.resampled.held_back_s
@@ -56,6 +65,7 @@ class Tap:
             self._wait_for_room()
         ring.write(frames)
         self._clock.observe(ring.end, boot_s)
+        self._look_at = ring.end + self._look_every
 
     def gap(self, frames: int, reason: str) -> None:
         if not self.fenced:
