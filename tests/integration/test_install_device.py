@@ -1,0 +1,181 @@
+"""The device installer, into folders; nothing of this machine is touched."""
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.servers import missing
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPT = REPOSITORY / "script" / "install-device"
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(autouse=True)
+def findmnt() -> None:
+    if shutil.which("findmnt") is None:
+        missing("findmnt")
+
+
+def install(*arguments: str | Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"], "LANG": "C.UTF-8"}
+    command = [str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
+
+
+def fake(folder: Path, name: str, script: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return folder
+
+
+def test_shellcheck_has_nothing_to_say() -> None:
+    if shutil.which("shellcheck") is None:
+        missing("shellcheck")
+    checked = subprocess.run(["shellcheck", str(SCRIPT)], capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "")
+
+
+def test_configuration_and_units_are_put_in_their_places(tmp_path: Path) -> None:
+    done = install("--root", tmp_path, "--files-only", "--site", "ridge", "--device", "cedar-3")
+    assert done.returncode == 0, done.stderr
+    assert set(tree(tmp_path)) == {
+        "etc/ecosight/edge.yaml",
+        "etc/systemd/system/ecosight-edge.service",
+        "etc/systemd/system/ecosight-edge@.service",
+        "etc/systemd/journald.conf.d/ecosight.conf",
+    }
+    configuration = yaml.safe_load((tmp_path / "etc/ecosight/edge.yaml").read_text())
+    assert (configuration["site"], configuration["device"]) == ("ridge", "cedar-3")
+    assert stat.S_IMODE((tmp_path / "etc/credstore").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "var/lib/ecosight-edge").stat().st_mode) == 0o750
+
+
+def test_a_second_run_keeps_the_configuration_and_changes_nothing(tmp_path: Path) -> None:
+    install("--root", tmp_path, "--files-only")
+    configuration = tmp_path / "etc/ecosight/edge.yaml"
+    configuration.write_text("site: mine\n")
+    before = tree(tmp_path)
+    done = install("--root", tmp_path, "--files-only", "--site", "other")
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path) == before
+    assert "is kept as it is" in done.stdout
+
+
+def test_a_configuration_of_ones_own_is_taken(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("site: mine\nstate_dir: /srv/evidence # a stick\n")
+    root = tmp_path / "root"
+    done = install("--root", root, "--files-only", "--config", own)
+    assert done.returncode == 0, done.stderr
+    assert (root / "etc/ecosight/edge.yaml").read_bytes() == own.read_bytes()
+    assert (root / "srv/evidence/models").is_dir()
+    drop_in = root / "etc/systemd/system/ecosight-edge.service.d/state-folder.conf"
+    assert drop_in.read_text() == "[Service]\nReadWritePaths=/srv/evidence\n"
+
+
+def test_a_dry_run_names_every_step_and_does_none(tmp_path: Path) -> None:
+    done = install("--dry-run", "--root", tmp_path / "root")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "root").exists()
+    for word in ("-m venv", "constraints.txt", "edge.yaml", "ecosight-edge@.service"):
+        assert word in done.stdout
+
+
+def test_a_dry_run_on_the_machine_itself_shows_packages_user_and_service() -> None:
+    if shutil.which("apt-get") is None:
+        missing("apt-get")
+    done = install("--dry-run")
+    assert done.returncode == 0, done.stderr
+    for word in ("system packages", "usermod", "systemctl enable", "doctor --config", "systemctl start"):
+        assert word in done.stdout
+    assert not Path("/opt/ecosight").exists() or "ecosight" in done.stdout
+
+
+def test_a_state_folder_in_memory_is_refused(tmp_path: Path) -> None:
+    shared_memory = Path("/dev/shm")
+    if not shared_memory.is_dir():
+        pytest.skip("no /dev/shm here")
+    root = shared_memory / f"ecosight-{os.getpid()}"
+    done = install("--root", root, "--files-only")
+    assert done.returncode == 1
+    assert "lies in memory (tmpfs)" in done.stderr
+    assert not root.exists(), "refused before anything was changed"
+
+
+@pytest.mark.parametrize(
+    ("answers", "word"),
+    [
+        ({"/": ("overlay", "rw,lowerdir=/a,upperdir=/up"), "/up": ("tmpfs", "rw")}, "overlay in memory"),
+        ({"/": ("overlay", "ro,lowerdir=/a:/b")}, "read-only overlay"),
+        ({"/": ("overlay", "rw,lowerdir=/a,upperdir=/up"), "/up": ("ext4", "rw")}, None),
+        ({"/": ("ext4", "rw")}, None),
+    ],
+    ids=["pi-overlay", "read-only", "container", "disk"],
+)
+def test_an_overlay_in_memory_is_refused(tmp_path: Path, answers: dict[str, tuple[str, str]], word: str | None) -> None:
+    upper = answers.get("/up", ("", ""))[0]
+    kind, options = answers["/"]
+    script = (
+        f'case "$5" in /up) echo {upper or "none"} ;; '
+        f'*) case "$3" in FSTYPE) echo {kind} ;; OPTIONS) echo {options} ;; esac ;; esac'
+    )
+    fakes = fake(tmp_path / "bin", "findmnt", script)
+    done = install("--root", tmp_path / "root", "--files-only", path=fakes)
+    if word is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 1
+        assert word in done.stderr
+
+
+def test_a_32_bit_system_and_an_old_python_are_refused_at_once(tmp_path: Path) -> None:
+    for name, script, word in (
+        ("getconf", "echo 32", "32-bit"),
+        ("python3", 'case "$1" in --version) echo Python 3.9.2 ;; *) exit 1 ;; esac', "Python 3.9.2 is too old"),
+        ("uname", 'case "$1" in -s) echo Linux ;; -m) echo riscv64 ;; *) echo box ;; esac', "riscv64"),
+    ):
+        fakes = fake(tmp_path / f"bin-{name}", name, script)
+        done = install("--root", tmp_path / "root", path=fakes)
+        assert done.returncode == 1
+        assert word in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--sight", "x"], "unknown option --sight"),
+        (["--site"], "--site needs a value"),
+        (["--site", "a/b"], "--site"),
+        (["--model", "/absent/model.tflite"], "/absent/model.tflite"),
+        (["--wheels", "/absent"], "/absent"),
+    ],
+)
+def test_a_mistaken_option_is_named(tmp_path: Path, arguments: list[str], word: str) -> None:
+    done = install("--root", tmp_path / "root", *arguments)
+    assert done.returncode == 1
+    assert word in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.long
+def test_a_bare_folder_becomes_a_working_program(tmp_path: Path) -> None:
+    command = [str(SCRIPT), "--root", str(tmp_path), "--site", "ridge", "--device", "cedar"]
+    subprocess.run(command, check=True, timeout=280)
+    program = tmp_path / "opt/ecosight/bin/ecosight-edge"
+    configuration = tmp_path / "etc/ecosight/edge.yaml"
+    shown = subprocess.run([program, "config", "check", "--config", configuration], capture_output=True, text=True)
+    assert "site ridge, device cedar" in shown.stdout
