@@ -1,5 +1,6 @@
 """Parts for the tests of clips: settings in a temporary folder, a ring with sound, a model that hears voices."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,3 +104,12 @@ class Bench:
         description = read_description(row.path)
         assert description is not None and rate_hz == self.ring.sample_rate_hz
         return frames, description
+
+
+def until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
+    """The first true value of ``condition``; fails after ``timeout_s``."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.02)
+    return value

@@ -17,8 +17,7 @@ from edge.delivery import durable, evidence
 from edge.delivery.clips import SHOT_S, ClipRequest
 from edge.delivery.flac import bits_of, write_flac
 from edge.delivery.messages import Clip
-from tests.edge.delivery.clip_parts import RATE_HZ, VOICE, Bench, Ears, noise
-from tests.running import until
+from tests.edge.delivery.clip_parts import RATE_HZ, VOICE, Bench, Ears, noise, until
 
 SHORT = {"clips": {"free_floor_bytes": 0, "pre_roll_s": 1, "post_roll_s": 1, "max_s": 5}, "audio": {"ring_s": 12}}
 
