@@ -37,6 +37,14 @@ SEPARATION_S = 0.065
 """Two shots are at least this far apart."""
 ECHO_S = 0.150
 ECHO_DB = 3.0
+"""How late and how much weaker a reflection is at most and at least."""
+NOISE_PEAK = 4.0
+"""Steady noise seldom exceeds this many times its own RMS within 10 ms."""
+PRE_RINGING = 0.1
+"""The band-pass's impulse response has fallen below this 1.2 ms before its peak."""
+DIRECT_S = 0.020
+DIRECT_DB = 15.0
+"""Far off, the direct sound may be this much weaker than the scattered sound that follows within `DIRECT_S`."""
 BAND_HZ = (300.0, 6000.0)
 
 
@@ -65,15 +73,18 @@ def find_impulses(samples: NDArray[np.float32], sample_rate_hz: int) -> list[Imp
     banded = _band(np.asarray(samples, dtype=np.float32), sample_rate_hz)
     energy = np.square(banded[: count * block]).reshape(count, block).mean(axis=1, dtype=np.float64)
     rise_db = _rise_db(energy, attack, before)
-    loudest_first = sorted(_peaks(rise_db, energy, attack, sample_rate_hz, block), key=lambda one: -one[1])
-    found: list[tuple[int, float]] = []
-    for begin, power in loudest_first:
-        if not any(_same_shot(begin, power, other, louder, block / sample_rate_hz) for other, louder in found):
-            found.append((begin, power))
+    loudest_first = sorted(_rises(rise_db, energy, attack), key=lambda one: -one.power)
+    found: list[_Rise] = []
+    for rise in loudest_first:
+        same = [k for k, louder in enumerate(found) if _same_shot(rise, louder, block / sample_rate_hz)]
+        if not same:
+            found.append(rise)
+        elif _is_its_start(rise, found[same[0]], block / sample_rate_hz):
+            found[same[0]] = found[same[0]]._replace(first=rise.first)
     look = round(0.020 * sample_rate_hz)
     return [
         Impulse(index, level_dbfs(samples[index : index + look]))
-        for index in sorted(_exact(banded, begin, energy, before, block) for begin, _ in found)
+        for index in sorted(_exact(banded, rise, before, block) for rise in found)
     ]
 
 
@@ -112,39 +123,46 @@ def _rise_db(energy: NDArray[np.float64], attack: int, before: int) -> NDArray[n
     return np.asarray(rise)
 
 
-def _peaks(
-    rise_db: NDArray[np.float64], energy: NDArray[np.float64], attack: int, sample_rate_hz: int, block: int
-) -> list[tuple[int, float]]:
-    """Blocks where a rise is steepest, with the peak energy that it leads to."""
-    peaks = []
-    for run in np.split(*_runs(rise_db >= RISE_DB)):
+class _Rise(NamedTuple):
+    first: int
+    """Block where the energy ahead first stood out."""
+    steepest: int
+    power: float
+    """Peak energy that it leads to."""
+
+
+def _rises(rise_db: NDArray[np.float64], energy: NDArray[np.float64], attack: int) -> list[_Rise]:
+    """The runs of blocks where the energy rises."""
+    rising = np.flatnonzero(rise_db >= RISE_DB)
+    rises = []
+    for run in np.split(rising, np.flatnonzero(np.diff(rising) > 1) + 1):
         if len(run):
             steepest = int(run[np.argmax(rise_db[run])])
-            peaks.append((steepest, float(energy[steepest : steepest + 2 * attack].max())))
-    return peaks
+            rises.append(_Rise(int(run[0]), steepest, float(energy[steepest : steepest + 2 * attack].max())))
+    return rises
 
 
-def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The true positions, and where to split them into runs."""
-    true = np.flatnonzero(mask)
-    return true, np.flatnonzero(np.diff(true) > 1) + 1
-
-
-def _same_shot(begin: int, power: float, other: int, louder: float, block_s: float) -> bool:
-    """Whether a weaker impulse belongs to a louder one already found."""
-    apart_s = (begin - other) * block_s
+def _same_shot(rise: _Rise, louder: _Rise, block_s: float) -> bool:
+    """Whether a weaker rise belongs to a louder one already found."""
+    apart_s = (rise.steepest - louder.steepest) * block_s
     if abs(apart_s) < SEPARATION_S:
         return True
-    return 0 < apart_s < ECHO_S and power < louder * 10 ** (-ECHO_DB / 10)
+    return 0 < apart_s < ECHO_S and rise.power < louder.power * 10 ** (-ECHO_DB / 10)
 
 
-def _exact(banded: NDArray[np.float32], begin: int, energy: NDArray[np.float64], before: int, block: int) -> int:
-    """The sample where the rise found at block ``begin`` leaves the background."""
-    behind = banded[max(0, (begin - before) * block) : max(1, (begin - 2) * block)]
-    start, stop = max(0, (begin - 2) * block), (begin + 8) * block
-    envelope = np.abs(banded[start:stop])
-    noise = 3.5 * float(np.sqrt(np.mean(np.square(behind))))
-    peak = float(envelope.max())
-    # Above the background's own peaks, and a clear part of the way up.
-    above = np.flatnonzero(envelope >= max(min(noise, 0.7 * peak), 0.15 * peak))
-    return start + int(above[0])
+def _is_its_start(rise: _Rise, louder: _Rise, block_s: float) -> bool:
+    """Whether the weaker rise just before is the direct sound, and the louder one what the forest made of it."""
+    ahead_s = (louder.first - rise.first) * block_s
+    return 0 < ahead_s <= DIRECT_S and rise.power >= louder.power * 10 ** (-DIRECT_DB / 10)
+
+
+def _exact(banded: NDArray[np.float32], rise: _Rise, before: int, block: int) -> int:
+    """The sample where the rise leaves the background."""
+    behind = banded[max(0, rise.first - before) * block : max(1, rise.first - 1) * block]
+    start = max(0, rise.first - 1) * block
+    envelope = np.abs(banded[start : (rise.steepest + 8) * block])
+    noise = NOISE_PEAK * float(np.sqrt(np.mean(np.square(behind))))
+    # Above the background's own peaks, and more than the filter's ringing ahead of something louder.
+    ahead = np.lib.stride_tricks.sliding_window_view(np.pad(envelope, (0, 3 * block)), 3 * block + 1).max(axis=1)
+    begun = (envelope >= min(noise, 0.7 * float(envelope.max()))) & (envelope >= PRE_RINGING * ahead)
+    return start + int(np.argmax(begun))

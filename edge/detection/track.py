@@ -116,12 +116,8 @@ class Track:
             self._confirm(start, out)
 
     def _confirm(self, start: int, out: list[Event]) -> None:
-        # One shot lies in all its hits, so it is sought where they overlap; what is before the last hit's start
-        # was in windows that were no hits too, unless nothing else is found.
         first, stop = self._hits[0], start + self._timing.window
-        heard = self._listen(start, stop)
-        if not heard.impulses and first < start:
-            heard = self._listen(first, stop)
+        heard = self._listen(first, stop)
         onset = first + self._timing.window - self._timing.hop
         event = Happening(0, onset, onset, onset, self._peak, SILENCE_DBFS, 1, start, start, 1, heard_to=stop)
         _join(event, heard)
