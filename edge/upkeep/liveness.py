@@ -24,6 +24,8 @@ Fault = Literal["stale", "silent", "constant"]
 CONSTANT_PEAK_TO_PEAK = 2.0**-20
 """Less than this between the highest and the lowest sample is no sound: an eighth of a 16-bit step, since a
 resampler rounds what was constant."""
+BURST_S = 2.0
+"""Frames may come in bursts this far apart (network streams): nothing in between is no fault yet."""
 RECOVERED_AFTER_S = 2.0
 ESCALATE_AFTER_S = 30.0
 ESCALATE_AT_MOST_EVERY_S = 600.0
@@ -58,6 +60,7 @@ class Liveness:
         self._noise_floor = noise_floor if noise_floor is not None else NoiseFloor(deafening_db=20.0)
         self._alarm: Fault | None = None
         self._since_s: float | None = None  # of the present state, and in "healthy" of the present fault
+        self._frames_at_s: float | None = None
         self._escalate_at_s = 0.0
         self._pause_s = ESCALATE_AFTER_S
 
@@ -79,6 +82,10 @@ class Liveness:
         Args:
             now_s: a monotonic time.
         """
+        if frames is not None and len(frames):
+            self._frames_at_s = now_s
+        elif self._frames_at_s is not None and now_s - self._frames_at_s < min(BURST_S, self._no_audio_after_s / 2):
+            return
         self.fault = self._judge(now_s, frames)
         if self.fault is None:
             self._good(now_s)
@@ -113,6 +120,8 @@ class Liveness:
     def _faulty(self, now_s: float, fault: Fault) -> None:
         if self._since_s is None:
             self._since_s = now_s
+            if fault == "stale" and self._frames_at_s is not None:
+                self._since_s = self._frames_at_s
         if self.state == "healthy" and now_s - self._since_s < self._no_audio_after_s:
             return
         self._alarm = fault

@@ -1,8 +1,9 @@
 """Whether a microphone slowly goes deaf: its noise floor against that of its first days.
 
-The floor of an hour is the level under which a tenth of its seconds lie. The reference is the median of the
-first three days' hours. Quiet nights are no fault: deafening means that *no* hour of the last day came near
-the reference. State is one small file, written once an hour, so that restarts forget nothing.
+The floor of an hour is the level under which a tenth of its seconds lie. Of each day the loudest hour counts, so
+that quiet nights are no fault; of the first three days the median, so that one of rain does not matter. Deafening
+means that *no* hour of the last day came near that reference. State is one small file, written once an hour, so
+that restarts forget nothing.
 """
 
 import json
@@ -53,10 +54,10 @@ class NoiseFloor:
 
     @property
     def reference_dbfs(self) -> float | None:
-        """Median floor of the first days; None before the first day is complete."""
-        if len(self._first_days) < RECENT_HOURS:
-            return None
-        return statistics.median(self._first_days)
+        """Median of the first days' loudest hourly floors; None before the first day is complete."""
+        starts = range(0, len(self._first_days) - RECENT_HOURS + 1, RECENT_HOURS)
+        days = [max(self._first_days[start : start + RECENT_HOURS]) for start in starts]
+        return statistics.median(days) if days else None
 
     @property
     def deafening(self) -> bool:
