@@ -1,5 +1,6 @@
 """What became of every clip: a table in the outbox's database, changed together with its messages."""
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -7,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from edge.delivery.messages import Alert, Clip, ClipState
 from edge.delivery.outbox_store import Store, enqueue, next_seq
+
+log = logging.getLogger(__name__)
 
 CLIP_RANK = 1
 """Clip messages go after alerts, which have rank 0."""
@@ -95,7 +100,7 @@ class ClipLedger(Store):
             " AND may_leave = coalesce(?, may_leave) AND requested = coalesce(?, requested) ORDER BY position LIMIT ?",
             (*wanted, may_leave, requested, limit),
         )
-        return [_clip_row(row) for row in rows]
+        return _clip_rows(rows)
 
     @property
     def clips_waiting(self) -> int:
@@ -117,12 +122,12 @@ class ClipLedger(Store):
             " AND alert_id NOT IN (SELECT alert_id FROM clips) ORDER BY rowid DESC LIMIT ?",
             (limit,),
         )
-        return [Alert.model_validate_json(row["payload"]) for row in rows]
+        return read_alerts(rows)
 
     def clip(self, alert_id: str) -> ClipRow | None:
         """What is known about one clip."""
         rows = self._read("SELECT * FROM clips WHERE alert_id = ?", (alert_id,))
-        return _clip_row(rows[0]) if rows else None
+        return next(iter(_clip_rows(rows)), None)
 
     def request_upload(self, alert_id: str) -> bool:
         """Mark a clip as asked for, to be tried at once. False: no such clip."""
@@ -144,13 +149,35 @@ class ClipLedger(Store):
         return int(self._read("SELECT coalesce(sum(size_bytes), 0) FROM clips WHERE path IS NOT NULL")[0][0])
 
 
-def _clip_row(row: sqlite3.Row) -> ClipRow:
-    return ClipRow(
-        clip=Clip.model_validate_json(row["payload"]),
-        path=Path(row["path"]) if row["path"] else None,
-        may_leave=bool(row["may_leave"]),
-        requested=bool(row["requested"]),
-        attempts=row["attempts"],
-        next_attempt_s=row["next_attempt_s"],
-        utc_s=row["utc_s"],
-    )
+def read_alerts(rows: Iterable[sqlite3.Row]) -> list[Alert]:
+    """The alerts in the payloads of ledger rows. One that cannot be read is logged and left out: it must not
+    stop the daemon at every start."""
+    alerts = []
+    for row in rows:
+        try:
+            alerts.append(Alert.model_validate_json(row["payload"]))
+        except ValidationError as error:
+            log.error("an alert in the ledger cannot be read: %s", error)
+    return alerts
+
+
+def _clip_rows(rows: Iterable[sqlite3.Row]) -> list[ClipRow]:
+    found = []
+    for row in rows:
+        try:
+            clip = Clip.model_validate_json(row["payload"])
+        except ValidationError as error:
+            log.error("the clip row of %s cannot be read: %s", row["alert_id"], error)
+            continue
+        found.append(
+            ClipRow(
+                clip=clip,
+                path=Path(row["path"]) if row["path"] else None,
+                may_leave=bool(row["may_leave"]),
+                requested=bool(row["requested"]),
+                attempts=row["attempts"],
+                next_attempt_s=row["next_attempt_s"],
+                utc_s=row["utc_s"],
+            )
+        )
+    return found

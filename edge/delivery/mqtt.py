@@ -47,6 +47,9 @@ PUBACK_TIMEOUT_S = 60.0
 LONGEST_OPENING_S = 120.0
 NO_MATCHING_SUBSCRIBERS = 0x10
 REFUSED = 0x80
+PACKET_TOO_LARGE = 0x95
+ANY_SIZE = 268_435_455
+PACKET_OVERHEAD_BYTES = 64
 
 
 OnCommand = Callable[[bytes, bool, int | None], Response]
@@ -74,6 +77,7 @@ class Mqtt:
         self._client: paho.Client | None = None
         self._in_flight: dict[int, tuple[Row | str, float]] = {}  # by packet id; a topic where it is no row
         self._window = mqtt_session.IN_FLIGHT
+        self._largest = ANY_SIZE
         self._inbox: deque[paho.MQTTMessage] = deque()
         self._connected = False
         self._connected_at_s = 0.0
@@ -267,6 +271,10 @@ class Mqtt:
         properties: Properties | None = None,
     ) -> None:
         assert self._client is not None
+        if len(topic) + len(payload) + PACKET_OVERHEAD_BYTES > self._largest:
+            # The broker would end the connection over it, again and again.
+            self._refused(what, PACKET_TOO_LARGE, "larger than the broker takes")
+            return
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         if qos:
             self._in_flight[info.mid] = (what, time.monotonic())
@@ -288,6 +296,7 @@ class Mqtt:
         self._connected = True
         self._connected_at_s = time.monotonic()
         self._window = min(mqtt_session.IN_FLIGHT, getattr(properties, "ReceiveMaximum", mqtt_session.IN_FLIGHT))
+        self._largest = getattr(properties, "MaximumPacketSize", ANY_SIZE)
         self._confirmation.connected(flags.session_present)
         # Retained commands are asked for so that they can be refused by name, not silently dropped.
         options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
@@ -315,12 +324,9 @@ class Mqtt:
 
     def _on_publish(self, client: paho.Client, userdata: Any, mid: int, code: Any, properties: Any) -> None:
         what, _ = self._in_flight.pop(mid, ("", 0.0))
-        leaf = what.leaf if isinstance(what, Row) else what.rpartition("/")[2]
-        now_s = time.monotonic()
+        leaf = _leaf(what)
         if code.value >= REFUSED:
-            self._problems.report(leaf, f"mqtt:refused:{code.value}", f"the broker refuses {leaf}: {code}")
-            if isinstance(what, Row):
-                self._confirmation.refused(what, now_s)
+            self._refused(what, code.value, str(code))
             return
         if not leaf:
             return
@@ -330,7 +336,13 @@ class Mqtt:
                 self._problems.report("nobody", "mqtt:nobody_listens", "the broker has no subscriber for our alerts")
             else:
                 self._problems.mended("nobody", "somebody listens again")
-            self._confirmation.taken(self._outbox, what, now_s)
+            self._confirmation.taken(self._outbox, what, time.monotonic())
+
+    def _refused(self, what: Row | str, code: int, why: str) -> None:
+        leaf = _leaf(what)
+        self._problems.report(leaf, f"mqtt:refused:{code}", f"the broker refuses {leaf}: {why}")
+        if isinstance(what, Row):
+            self._confirmation.refused(what, time.monotonic())
 
     def _read_inbox(self) -> None:
         while self._inbox:
@@ -358,6 +370,10 @@ class Mqtt:
         if correlation is not None:
             properties.CorrelationData = correlation
         self._publish(self._topics.response, response.to_json(), self._topics.response, properties=properties)
+
+
+def _leaf(what: Row | str) -> str:
+    return what.leaf if isinstance(what, Row) else what.rpartition("/")[2]
 
 
 def _backoff_s(failures: int, longest_s: float) -> float:

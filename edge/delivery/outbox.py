@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from edge.delivery.clip_ledger import ClipFile, ClipLedger, ClipRow
+from edge.delivery.clip_ledger import ClipFile, ClipLedger, ClipRow, read_alerts
 from edge.delivery.messages import Alert, Moment, Response
 from edge.delivery.outbox_store import enqueue, next_seq
 
@@ -92,7 +92,7 @@ class Outbox(ClipLedger):
         """Close what an earlier run left open. At the start, before the first alert of this run."""
         reason = f"{reason}; closed at {now.utc:%Y-%m-%dT%H:%M:%SZ}"
         rows = self._read("SELECT payload FROM alerts WHERE phase IN ('new', 'update') ORDER BY rowid")
-        still_open = [Alert.model_validate_json(row["payload"]) for row in rows]
+        still_open = read_alerts(rows)
         return [self.put_alert(a.model_copy(update={"phase": "interrupted", "reason": reason})) for a in still_open]
 
     def uncorrected(self, boot_id: str) -> list[Alert]:
@@ -101,12 +101,12 @@ class Outbox(ClipLedger):
             "SELECT payload FROM alerts WHERE boot_id = ? AND synchronised = 0 AND phase != '' ORDER BY rowid",
             (boot_id,),
         )
-        return [Alert.model_validate_json(row["payload"]) for row in rows]
+        return read_alerts(rows)
 
     def last_alert(self, alert_id: str) -> Alert | None:
         """The newest state of an alert in the ledger."""
         rows = self._read("SELECT payload FROM alerts WHERE alert_id = ? AND phase != ''", (alert_id,))
-        return Alert.model_validate_json(rows[0]["payload"]) if rows else None
+        return next(iter(read_alerts(rows)), None)
 
     # The queue -------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ ever add, so that an older program can still work with a newer file after a roll
 """
 
 import contextlib
+import json
 import logging
 import os
 import sqlite3
@@ -190,6 +191,7 @@ def salvage(damaged: Path, into: sqlite3.Connection) -> int:
         old = sqlite3.connect(damaged, timeout=0.1)
     except sqlite3.Error:
         return 0
+    old.row_factory = sqlite3.Row
     into.execute("BEGIN IMMEDIATE")
     with contextlib.closing(old), transaction_end(into):
         for table in TABLES:
@@ -197,6 +199,8 @@ def salvage(damaged: Path, into: sqlite3.Connection) -> int:
                 with contextlib.suppress(sqlite3.Error):
                     names: list[str] = []
                     for row in old.execute(f"SELECT * FROM {table} ORDER BY rowid {order}"):  # noqa: S608
+                        if "payload" in row.keys() and not _is_object(row["payload"]):  # noqa: SIM118
+                            continue  # readable, but garbage
                         if not names:
                             names = [column[1] for column in old.execute(f"PRAGMA table_info({table})")]
                         marks = ", ".join("?" * len(names))
@@ -204,6 +208,13 @@ def salvage(damaged: Path, into: sqlite3.Connection) -> int:
                         with contextlib.suppress(sqlite3.IntegrityError, sqlite3.InterfaceError):
                             saved += into.execute(statement, tuple(row)).rowcount
     return saved
+
+
+def _is_object(payload: object) -> bool:
+    try:
+        return payload == "" or (isinstance(payload, bytes) and isinstance(json.loads(payload), dict))
+    except ValueError:
+        return False
 
 
 def _sync_directory(folder: Path) -> None:

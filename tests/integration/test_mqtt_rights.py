@@ -132,7 +132,7 @@ def test_a_refused_topic_keeps_the_row_until_the_right_is_given(
     with hub(guarded_mosquitto, tmp_path) as receiver, sending(outbox, configuration) as mqtt:
         wait_until(lambda: mqtt.problems == ["mqtt:refused:135"], "the problem")
         wait_until(lambda: receiver.committed("clip"), "another topic is not held up")
-        assert outbox.depth == 30
+        wait_until(lambda: outbox.depth == 30, "the alerts stay")
         assert mqtt.connected
         guarded_mosquitto.dynsec("addRoleACL", *right, "allow")
         # This broker ends the connections of those whose rights change; the device returns by itself.
