@@ -1,13 +1,18 @@
 """The doctor against real brokers and a real S3 server, well and ill."""
 
 import datetime as dt
+import fcntl
+import os
+import re
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge.settings import EdgeSettings
@@ -15,6 +20,7 @@ from edge.upkeep.doctor import checks
 from edge.upkeep.doctor.broker import Broker
 from edge.upkeep.doctor.examination import Result, examine
 from tests.servers.mosquitto import PASSWORD, Certificates, Mosquitto, free_port
+from tests.servers.pulse import PulseServer
 from tests.servers.s3 import S3Server
 
 pytestmark = pytest.mark.server
@@ -317,11 +323,62 @@ def test_a_wrong_clock_is_named_as_what_s3_refuses(
 def test_a_missing_extra_says_what_to_install(
     s3: S3Server, bucket: str, keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     for name in [name for name in sys.modules if name.split(".")[0] == "botocore"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "botocore", None)
     result = storage_results(in_bucket(s3, bucket, **keys))["put"]
     assert result.state == "fail"
     assert "ecosight[s3]" in result.next_step
+
+
+def heard(tmp_path: Path) -> Result:
+    settings = EdgeSettings(state_dir=tmp_path, audio={"backend": "pulse"})  # type: ignore[arg-type]
+    plan = [check for check in checks(settings, Broker(settings, lambda: True)) if check.name == "microphone"]
+    return examine(plan)[0]
+
+
+def test_a_real_microphone_that_hears_is_well(pulse: PulseServer, tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    pulse.background = generator.normal(0, 327.68, 48_000).astype(np.int16)
+    result = heard(tmp_path)
+    assert result.state == "ok", result
+    level = re.search(r"level (-\d+\.\d) dBFS", result.detail)
+    assert level
+    assert abs(float(level.group(1)) + 40) < 1.5
+    assert result.seconds < 8
+
+
+def test_a_real_microphone_that_is_muted_fails(pulse: PulseServer, tmp_path: Path) -> None:
+    result = heard(tmp_path)
+    assert result.state == "fail"
+    assert "every sample is zero" in result.detail
+
+
+def test_a_sound_server_that_is_gone_fails_and_does_not_hang(pulse: PulseServer, tmp_path: Path) -> None:
+    pulse.kill()
+    result = heard(tmp_path)
+    assert result.state == "fail"
+    assert result.next_step
+    assert result.seconds < 15
+
+
+def test_what_the_running_daemon_holds_is_no_failure(pulse: PulseServer, tmp_path: Path) -> None:
+    pulse.kill()
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = heard(tmp_path)
+    assert result.state == "warn"
+    assert "running daemon holds it" in result.detail
+    assert "systemctl stop" in result.next_step
+
+
+def test_the_command_prints_the_table_and_exits_with_its_verdict(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    config = tmp_path / "edge.yaml"
+    config.write_text(f"state_dir: {tmp_path}\nmqtt: {{port: {mosquitto.port}}}\naudio: {{source: stdin}}\n")
+    command = [sys.executable, "-m", "edge", "doctor", "--config", str(config)]
+    environment = {**os.environ, "COLUMNS": "200"}
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert "broker: publish │ good" in shown.stdout
+    failures = shown.stdout.count("│ FAILS │")
+    assert shown.returncode == (1 if failures else 0)
+    assert "Traceback" not in shown.stdout + shown.stderr
