@@ -14,7 +14,6 @@ import base64
 import hashlib
 import json
 import os
-import resource
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -217,7 +216,12 @@ def _digests(file: Any) -> tuple[bytes, bytes, int]:
 
 
 def _peak_rss_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Largest resident size of this program. (``ru_maxrss`` would count the daemon, of which it was forked.)"""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return 0
 
 
 if __name__ == "__main__":
