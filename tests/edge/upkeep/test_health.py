@@ -195,10 +195,17 @@ def test_a_percentile_is_a_value_that_was_seen_and_bounds_its_share(values: list
     assert sum(value < found for value in values) < percent / 100 * len(values)
 
 
-def test_every_code_that_health_makes_is_in_the_reference() -> None:
-    explained = set(re.findall(r"^\| `([a-z_:<>]+)`", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE))
-    source = Path("edge/upkeep/health.py")
-    text = (REFERENCE.parents[2] / source).read_text(encoding="utf-8")
-    made = set(re.findall(r'"((?:board|disk|audio|detection|clock):[a-z_]+)"', text))
-    assert len(made) >= 9
-    assert made <= explained
+def test_every_code_in_the_program_is_explained_in_the_reference() -> None:
+    explained = re.findall(r"^\| `([a-z_:<>]+)` \|", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    exact = {code for code in explained if "<" not in code}
+    prefixes = tuple(code.partition("<")[0] for code in explained if "<" in code)
+    parts = "no_audio|audio|model|detection|mqtt|outbox|storage|clips|board|disk|clock|configuration|metrics|health"
+    literal = re.compile(rf'"((?:{parts}):[a-z_]+(?::[a-z_]+)*:?|(?:{parts}):(?=\{{))')
+    made = {
+        code
+        for file in (REFERENCE.parents[2] / "edge").rglob("*.py")
+        for code in literal.findall(file.read_text(encoding="utf-8"))
+    }
+    assert len(made) >= 25
+    assert not {code for code in made - exact if not code.startswith(prefixes)}
+    assert {code for code in exact if code.startswith("board:")} == {code for code in made if code.startswith("board:")}
