@@ -1,6 +1,8 @@
 """What was put is there: after a crash, on a damaged file, on a full disk, with two processes."""
 
+import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -455,3 +457,43 @@ def test_any_course_of_events_keeps_every_message_until_it_is_delivered(
     allow(True)
     outbox.close()
     assert {(row.alert_id, row.seq) for row in Outbox.open(path).pending(999)} == waiting
+
+
+ON_A_SMALL_DISK = """
+import sys
+from pathlib import Path
+from edge.delivery.outbox import Outbox
+from tests.edge.delivery.examples import alert
+folder = Path(sys.argv[1])
+outbox = Outbox.open(folder / "outbox.sqlite3")
+with (folder / "ballast").open("wb", buffering=0) as ballast:
+    try:
+        while True:
+            ballast.write(bytes(4096))
+    except OSError:
+        pass
+for number in range(50):
+    outbox.put_alert(alert(f"a{number}"))
+assert outbox.problems == ["outbox:disk_full"], outbox.problems
+(folder / "ballast").unlink()
+outbox._next_mend_s = 0.0
+outbox.tend()
+assert outbox.problems == [], outbox.problems
+outbox.close()
+assert Outbox.open(folder / "outbox.sqlite3").depth == 50
+print("all there")
+"""
+
+
+def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
+    mount = f"mount -t tmpfs -o size=600k tmpfs {tmp_path}"
+    own_disk = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*own_disk, mount], capture_output=True).returncode != 0:
+        pytest.skip("may not mount a small disk of its own here")
+    done = subprocess.run(
+        [*own_disk, f'{mount} && "$0" -c "$1" {tmp_path}', sys.executable, ON_A_SMALL_DISK],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[3],
+    )
+    assert done.stdout == "all there\n", done.stderr
