@@ -41,7 +41,6 @@ def write_flac(path: Path, frames: NDArray[np.float32], sample_rate_hz: int) -> 
                 whole = np.clip(np.rint(block.astype(np.float64) * scale), -scale, scale - 1).astype(np.int32)
                 # libsndfile takes the upper bits of an int32.
                 file.write(whole << (32 - bits))
-            file.flush()
     except soundfile.LibsndfileError as error:
         # It hides errno: a full disk shows only as "internal psf_fseek() failed" or the like.
         raise OSError(f"{path.name}: libsndfile: {error}") from error
