@@ -18,6 +18,8 @@ from edge.audio.source import BETWEEN_RECORDINGS
 
 SLACK_S = 1.0
 """Room beyond the promised seconds, so that the oldest of them survive while they are copied."""
+LEAD_S = 2.0
+"""How far a recording played fast runs ahead of its reader: the rest of the ring is for clips, which look back."""
 GAPS_KEPT = 1024
 """Gaps remembered. More than this within one ring is sound that nobody can use."""
 
@@ -139,7 +141,7 @@ class Ring:
             room.set()
 
     def wait_for_room(self, timeout_s: float) -> bool:
-        """For a writer that can wait (a recording): until the reader is less than half a ring behind."""
+        """For a writer that can wait (a recording): until the reader is less than `LEAD_S` behind."""
         room = self._room = threading.Event()
         try:
             if not self._has_room():
@@ -157,7 +159,8 @@ class Ring:
 
     def _has_room(self) -> bool:
         position = self._reader_position
-        return position is None or self.closed or self.end - position < self.capacity // 2
+        lead = min(self.capacity // 2, round(LEAD_S * self.sample_rate_hz))
+        return position is None or self.closed or self.end - position < lead
 
     def _append(self, frames: NDArray[np.float32] | None, count: int) -> None:
         capacity = self.capacity

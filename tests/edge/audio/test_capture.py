@@ -285,7 +285,7 @@ def test_a_recording_whose_reader_has_died_still_stops(tmp_path: Path) -> None:
     rig = Rig(recording(tmp_path, 60.0), open_source, ring_s=10.0)
     rig.ring.reader_position = 0
     rig.capture.start()
-    assert rig.ring.wait(4 * RATE_HZ, 5)
+    assert rig.ring.wait(2 * RATE_HZ, 5)
     time.sleep(1.0)
     assert not rig.capture.ended
     assert rig.states == [], "waiting for the reader is no silence"

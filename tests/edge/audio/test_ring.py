@@ -146,7 +146,7 @@ def test_waiting_ends_by_timeout_and_by_the_end_of_the_source() -> None:
     assert time.monotonic() - began_s < 2
 
 
-def test_a_writer_that_can_wait_waits_for_half_a_ring_of_room() -> None:
+def test_a_writer_that_can_wait_runs_little_ahead_of_its_reader() -> None:
     ring = Ring(1000, 9.0)
     ring.write(counting(0, 9_000))
     assert ring.wait_for_room(0.0), "nobody reads: nobody is waited for"
