@@ -49,10 +49,12 @@ BAND_HZ = (300.0, 6000.0)
 
 
 class Impulse(NamedTuple):
-    """One impulse: the sample where it begins (``onset``), and the peak of the unfiltered sound in its first 20 ms."""
+    """One impulse: the sample where it begins, the peak of the unfiltered sound in its first 20 ms, and its peak
+    power in the band, by which impulses are compared (wind moves the unfiltered peak)."""
 
     onset: int
     level_dbfs: float
+    strength_db: float
 
 
 def find_onsets(samples: NDArray[np.float32], sample_rate_hz: int) -> list[int]:
@@ -82,9 +84,10 @@ def find_impulses(samples: NDArray[np.float32], sample_rate_hz: int) -> list[Imp
         elif _is_its_start(rise, found[same[0]], block / sample_rate_hz):
             found[same[0]] = found[same[0]]._replace(first=rise.first)
     look = round(0.020 * sample_rate_hz)
+    placed = sorted((_exact(banded, rise, before, block), rise.power) for rise in found)
     return [
-        Impulse(index, level_dbfs(samples[index : index + look]))
-        for index in sorted(_exact(banded, rise, before, block) for rise in found)
+        Impulse(index, level_dbfs(samples[index : index + look]), 10 * float(np.log10(max(power, 1e-12))))
+        for index, power in placed
     ]
 
 

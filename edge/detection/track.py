@@ -7,8 +7,8 @@ from typing import Literal
 from edge.detection.event import Event, Heard, Listen, Rule, Timing, deaf
 from edge.detection.onset import SILENCE_DBFS, Impulse
 
-WEAKER_DB = 15.0
-"""An impulse this far under the loudest of its event is something else: a twig, a drop, a far echo."""
+WEAKER_DB = 10.0
+"""An impulse this far under the strongest of its event is something else: a twig, a drop, a far echo."""
 
 
 @dataclass(slots=True)
@@ -240,5 +240,5 @@ def _shots(event: Happening) -> list[int]:
     """Onsets of the impulses that are as loud as the event's shots."""
     if not event.impulses:
         return []
-    floor = max(impulse.level_dbfs for impulse in event.impulses) - WEAKER_DB
-    return [impulse.onset for impulse in event.impulses if impulse.level_dbfs >= floor]
+    floor = max(impulse.strength_db for impulse in event.impulses) - WEAKER_DB
+    return [impulse.onset for impulse in event.impulses if impulse.strength_db >= floor]

@@ -39,7 +39,7 @@ def sound_with(*shots_s: float, level_dbfs: float = -10.0) -> Listen:
     """A waveform that is only its shots."""
 
     def listen(start: int, stop: int) -> Heard:
-        heard = [Impulse(round(s * RATE), level_dbfs) for s in shots_s if start <= s * RATE < stop]
+        heard = [Impulse(round(s * RATE), level_dbfs, level_dbfs) for s in shots_s if start <= s * RATE < stop]
         return Heard(level_dbfs if heard else -60.0, heard)
 
     return listen
@@ -131,7 +131,7 @@ def test_updates_of_a_burst_are_no_closer_than_their_interval() -> None:
 
 def test_a_faint_impulse_beside_a_shot_is_not_a_shot() -> None:
     def listen(start: int, stop: int) -> Heard:
-        both = [Impulse(round(5.0 * RATE), -6.0), Impulse(round(5.3 * RATE), -30.0)]
+        both = [Impulse(round(5.0 * RATE), -6.0, -6.0), Impulse(round(5.3 * RATE), -30.0, -30.0)]
         return Heard(-6.0, [one for one in both if start <= one.onset < stop])
 
     assert run(logic(listen), scores_of(15, 5.0))[-1].shots == 1
@@ -229,7 +229,9 @@ choices = st.fixed_dictionaries(
 
 def hearing(impulses: Sequence[tuple[int, int]], shift: int = 0) -> Listen:
     def listen(start: int, stop: int) -> Heard:
-        heard = sorted(Impulse(at + shift, float(level)) for at, level in impulses if start <= at + shift < stop)
+        heard = sorted(
+            Impulse(at + shift, float(level), float(level)) for at, level in impulses if start <= at + shift < stop
+        )
         return Heard(max((one.level_dbfs for one in heard), default=-120.0), heard)
 
     return listen
