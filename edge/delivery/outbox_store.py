@@ -47,8 +47,8 @@ class Store:
 
     def close(self) -> None:
         with self._lock:
-            if self._standin is not None:
-                self._mend()
+            if self._standin is not None and not self._mend():
+                log.error("closed without a disk: messages that were not delivered are lost")
             if self._disk is not None:
                 self._disk.close()
                 self._disk = None
