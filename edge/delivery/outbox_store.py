@@ -163,7 +163,9 @@ class Store:
 def next_seq(db: sqlite3.Connection, alert_id: str, utc_s: float) -> int:
     row = db.execute(
         "INSERT INTO alerts (alert_id, last_seq, phase, payload, boot_id, synchronised, utc_s)"
-        " VALUES (?, 0, '', '', '', 1, ?) ON CONFLICT (alert_id) DO UPDATE SET last_seq = last_seq + 1"
+        # Not always 0: a message may have been saved from a damaged file without its ledger row.
+        " VALUES (?1, (SELECT coalesce(max(seq) + 1, 0) FROM messages WHERE alert_id = ?1), '', '', '', 1, ?2)"
+        " ON CONFLICT (alert_id) DO UPDATE SET last_seq = last_seq + 1"
         " RETURNING last_seq",
         (alert_id, utc_s),
     ).fetchone()

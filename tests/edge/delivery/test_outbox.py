@@ -269,6 +269,15 @@ def test_what_can_be_read_of_a_damaged_database_is_taken_over(path: Path) -> Non
     assert 50 < outbox.depth < 200
 
 
+def test_a_message_that_was_saved_without_its_ledger_row_keeps_its_number(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert())
+    outbox.put_clip(clip())
+    assert outbox._disk is not None
+    outbox._disk.execute("DELETE FROM alerts")
+    assert outbox.put_alert(alert(phase="end")).seq == 2
+
+
 def test_only_the_newest_damaged_files_are_kept(path: Path) -> None:
     for _ in range(6):
         path.write_bytes(b"garbage" * 100)
