@@ -96,11 +96,11 @@ def test_what_is_larger_than_we_take_never_reaches_us(hub: Receiver, commands: C
     assert [answer["id"] for answer in hub.payloads("response")] == ["after"]
 
 
-def test_nonsense_without_id_or_correlation_is_counted_and_not_answered(hub: Receiver, commands: Commands) -> None:
+def test_nonsense_without_id_is_answered_without_id(hub: Receiver, commands: Commands) -> None:
     hub.command(b"nonsense")
     hub.command(command("after"))
-    wait_until(lambda: hub.payloads("response"), "an answer")
-    assert [answer["id"] for answer in hub.payloads("response")] == ["after"]
+    wait_until(lambda: len(hub.payloads("response")) == 2, "the answers")
+    assert [(answer["id"], answer["ok"]) for answer in hub.payloads("response")] == [("", False), ("after", True)]
     assert commands.rejected == 1
 
 
