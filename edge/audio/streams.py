@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 
 BLOCK_S = 0.06
 """Frames are handed on in blocks of at least this length: few wake-ups, little delay."""
-STALLED_S = 10.0
+STALLED_S = 8.0
 """A network stream that gives nothing for this long is dead: connect again."""
 LOOK_S = 0.5
 """How often a silent pipe looks whether it should stop."""
@@ -161,13 +161,16 @@ class FfmpegStream:
     def _command(self) -> list[str]:
         settings = self._settings
         transport = ["-rtsp_transport", "tcp"] if settings.location.startswith("rtsp") else []
+        # Without these ffmpeg looks at five seconds of a stream before it gives the first.
+        at_once = ["-fflags", "nobuffer", "-probesize", "32768", "-analyzeduration", "500000"] if self.live else []
         pace = ["-re"] if not self.live and settings.pace == "real_time" else []
         return [
             *("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error"),
             *transport,
             *pace,
+            *at_once,
             *("-i", settings.location, "-vn", "-map", "0:a:0", "-af", f"pan=mono|c0=c{settings.channel - 1}"),
-            *("-ar", str(self.sample_rate_hz), "-f", "f32le", "pipe:1"),
+            *("-ar", str(self.sample_rate_hz), "-f", "f32le", "-flush_packets", "1", "pipe:1"),
         ]
 
 
