@@ -364,8 +364,6 @@ class Mqtt:
         expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
         response = self._on_command(bytes(message.payload), bool(message.retain), expiry_s)
         correlation = getattr(message.properties, "CorrelationData", None)
-        if not response.id and correlation is None:
-            return  # nobody could tell what it answers
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if correlation is not None:
             properties.CorrelationData = correlation

@@ -44,7 +44,11 @@ class Receiver:
         self.arrived: list[tuple[str, bytes]] = []
         """Topic and payload of everything, repeats included."""
         self.properties: list[Properties | None] = []
+        self.times_s: list[float] = []
+        """Unix time of each arrival."""
         self.repeats = 0
+        self.conflicts: list[tuple[str, int]] = []
+        """Numbers that came again with another payload: that must never be."""
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
         self._port = port
@@ -90,6 +94,12 @@ class Receiver:
         with self._lock:
             return [json.loads(payload) for topic, payload in self.arrived if topic.endswith(f"/{leaf}") and payload]
 
+    def arrived_s(self, leaf: str) -> list[float]:
+        """Unix times of ``payloads(leaf)``."""
+        with self._lock:
+            pairs = zip(self.arrived, self.times_s, strict=True)
+            return [at for (topic, payload), at in pairs if topic.endswith(f"/{leaf}") and payload]
+
     def command(
         self,
         payload: bytes,
@@ -111,6 +121,7 @@ class Receiver:
         with self._lock:
             self.arrived.append((message.topic, bytes(message.payload)))
             self.properties.append(message.properties)
+            self.times_s.append(time.time())
         *_, device, leaf = message.topic.split("/")
         if leaf not in ("alert", "clip") or not message.payload:
             return
@@ -120,6 +131,12 @@ class Receiver:
                 "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)",
                 (leaf, device, body["alert_id"], body["seq"], message.payload),
             ).rowcount
+            same = self._db.execute(
+                "SELECT 1 FROM messages WHERE alert_id = ? AND seq = ? AND leaf = ? AND payload = ?",
+                (body["alert_id"], body["seq"], leaf, message.payload),
+            ).fetchone()
+            if not same:
+                self.conflicts.append((body["alert_id"], body["seq"]))
         self.repeats += 1 - added
         if self._receipts:
             receipt = Receipt(alert_id=body["alert_id"], seq=body["seq"], receiver="hub")
