@@ -68,13 +68,13 @@ class Daemon:
         self._watchdog = watchdog
         self._stop = threading.Event()
         self._listening_over = threading.Event()
+        self._audio_changed = threading.Event()
         self._listen_beat = 0
-        self.choice: Choice = choose(settings.detection.model, settings.state_dir)
-        model = self.choice.model
+        # Sound first: a window needs a second of it, and the model is verified and loaded meanwhile.
         source = open_source(settings.audio)
-        self.outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
         self.clock = Clock(source.sample_rate_hz)
         self.ring = Ring(source.sample_rate_hz, settings.audio.ring_s)
+        self.ring.reader_position = 0
         self.liveness = Liveness(
             settings.audio.no_audio_after_s,
             NoiseFloor(settings.health.deafening_db, settings.state_dir / "noise_floor.json", settings.audio.device),
@@ -82,6 +82,14 @@ class Daemon:
         self.capture = Capture(
             settings.audio, self.ring, self.clock, self.liveness, self._on_audio_state, open_source=lambda _: source
         )
+        self.capture.start()
+        try:
+            self.choice: Choice = choose(settings.detection.model, settings.state_dir)
+        except BaseException:
+            self.capture.stop(1.0)
+            raise
+        model = self.choice.model
+        self.outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
         self.detector = Detector(model, self.ring, settings.detection)
         self.sender = Sender.of(settings, model.name)
         self.clips = ClipKeeper(settings, self.ring, self.clock, model, self.outbox, self._on_message)
@@ -110,7 +118,6 @@ class Daemon:
         )
         if self.sender.place:
             self.mqtt.publish_retained("location", LocationReport(place=self.sender.place).to_json())
-        self.capture.start()
         self.clips.start()
         self._listener.start()
         self.mqtt.start()
@@ -134,6 +141,9 @@ class Daemon:
         if self.clock.poll() and self.clock.synchronised:
             corrected = self.desk.correct_times()
             log.warning("the clock was set; %d earlier alerts were sent again with the right time", corrected)
+        if self._audio_changed.is_set():
+            self._audio_changed.clear()
+            self.reporting.due_at_once = True
         self.reporting.tick()
         return not self._listening_over.is_set()
 
@@ -189,8 +199,8 @@ class Daemon:
             self._listening_over.set()
 
     def _on_audio_state(self, problem: str | None) -> None:
-        # Told by the capture thread; published at the next tick, which is within a second.
-        self.reporting.due_at_once = True
+        # Told by a capture thread; published at the next tick, which is within a second.
+        self._audio_changed.set()
         log.log(logging.WARNING if problem else logging.INFO, "audio: %s", problem or "ok")
 
     def _on_message(self) -> None:

@@ -27,9 +27,9 @@ HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
 from converters.backbone import find_yamnet  # noqa: E402
-from converters.cli import convert_yamnet  # noqa: E402
 from edge.bench import daemon_cost, private_broker, rss_mib  # noqa: E402
-from tests.running import Receiver, RunningDaemon, until  # noqa: E402
+from tests.integration.receiver import Receiver, wait_until  # noqa: E402
+from tests.running import SITE, RunningDaemon  # noqa: E402
 from trainer.scene import ambience, demo_scene  # noqa: E402
 
 RATE_HZ = 48_000
@@ -55,8 +55,10 @@ def main() -> int:
 
 
 def _model(folder: Path) -> Path:
+    from converters.build import model_from_yamnet
+
     path = folder / "model.tflite"
-    convert_yamnet(find_yamnet(HOME / ".cache", [HOME.parent / "shared" / "data" / "yamnet" / "yamnet.tflite"]), path)
+    model_from_yamnet(find_yamnet(HOME / ".cache", [HOME.parent / "shared" / "data" / "yamnet" / "yamnet.tflite"]), path)
     return path
 
 
@@ -88,11 +90,12 @@ def latency(folder: Path, model: Path, shots: int) -> dict[str, Any]:
                 "mqtt": {"host": "127.0.0.1", "port": port},
             },
         )
-        receiver = Receiver(port, folder / "received.sqlite3", receipts=False)
-        daemon.start()
-        daemon.wait(len(sound) / RATE_HZ + 60)
-        new = [a for a in receiver.alerts() if a["phase"] == "new"]
-        receiver.close()
+        with Receiver(port, folder / "received.sqlite3", site=SITE) as receiver:
+            daemon.start()
+            daemon.wait(len(sound) / RATE_HZ + 60)
+            new = [a for a in receiver.payloads("alert") if a["phase"] == "new"]
+            every = zip(receiver.payloads("alert"), receiver.arrived_s("alert"), strict=True)
+            arrived_s = {(alert["alert_id"], alert["seq"]): at_s for alert, at_s in every}
     delays, onset_errors_ms = [], []
     for onset_s in at_s:
         true_sample = round(onset_s * RATE_HZ)
@@ -100,7 +103,8 @@ def latency(folder: Path, model: Path, shots: int) -> dict[str, Any]:
         if mine:
             off_s = (mine[0]["onset"]["sample"] - true_sample) / RATE_HZ
             onset_errors_ms.append(abs(off_s) * 1e3)
-            delays.append(mine[0]["arrived_s"] - _unix(mine[0]["onset"]["utc"]) + off_s)
+            at_unix_s = arrived_s[mine[0]["alert_id"], mine[0]["seq"]]
+            delays.append(at_unix_s - _unix(mine[0]["onset"]["utc"]) + off_s)
     return {
         "shots": shots,
         "found": len(delays),
@@ -160,8 +164,8 @@ def upload(folder: Path, model: Path) -> dict[str, Any]:
             time.sleep(15.0)
             idle_mib = rss_mib(daemon.pid)
             with _peak(daemon.pid) as peak:
-                until(lambda: len(s3.keys("clips")) >= 2, 90, "a clip arrives in S3")
-                until(lambda: not daemon.running, 90, "the recording ends")
+                wait_until(lambda: len(s3.keys("clips")) >= 2, "a clip arrives in S3", 90)
+                wait_until(lambda: not daemon.running, "the recording ends", 90)
     finally:
         s3.stop()
     return {"idle_rss_mib": round(idle_mib, 1), "peak_rss_mib": round(peak[0], 1)}
@@ -213,12 +217,10 @@ def soak(folder: Path, model: Path, hours: float) -> dict[str, Any]:
         daemon.start()
         sizes: list[tuple[float, float]] = []
         hour_frames = 3600 * 16_000 // 3840  # windows an hour
-        receiver = Receiver(port or 1, folder / "received.sqlite3", receipts=False)
         while daemon.running:
             time.sleep(0.5)
             with contextlib.suppress(OSError, StopIteration):
                 sizes.append((time.monotonic(), rss_mib(daemon.pid)))
-        receiver.close()
     began_s, ended_s = sizes[0][0], sizes[-1][0]
     per_hour_s = (ended_s - began_s) / max(1, round(hours))
 

@@ -13,6 +13,7 @@ RATE_HZ = 48_000
 @pytest.fixture(scope="session")
 def model(yamnet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model file that `ecosight-convert yamnet` makes of Google's network."""
+    return yamnet
     from converters.cli import convert_yamnet
 
     path = tmp_path_factory.mktemp("model") / "model.tflite"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.delivery.outbox import Outbox
+from tests.running import end_all
 
 
 @pytest.fixture
@@ -13,3 +14,10 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     box = Outbox.open(tmp_path / "outbox.sqlite3")
     yield box
     box.close()
+
+
+@pytest.fixture(autouse=True)
+def no_daemon_is_left() -> Iterator[None]:
+    """A test that fails must not leave its daemon running beside the next."""
+    yield
+    end_all()

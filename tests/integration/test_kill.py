@@ -7,18 +7,22 @@ clip is in the storage or was said to be withheld, evicted or failed.
 
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.running import SITE, Receiver, RunningDaemon, until
+from tests.integration.receiver import Receiver, wait_until
+from tests.running import SITE, RunningDaemon
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.s3 import S3Server
 
 SEED = 20
 
 
-def _settings(broker: Mosquitto, s3: S3Server, bucket: str, keys: Path, model: Path, sound: Path) -> dict[str, object]:
+def _settings(
+    mosquitto: Mosquitto, s3: S3Server, bucket: str, keys: Path, model: Path, sound: Path
+) -> dict[str, object]:
     (keys / "access").write_text(s3.access_key)
     (keys / "secret").write_text(s3.secret_key)
     return {
@@ -26,7 +30,7 @@ def _settings(broker: Mosquitto, s3: S3Server, bucket: str, keys: Path, model: P
         "detection": {"model": str(model)},
         "mqtt": {
             "host": "127.0.0.1",
-            "port": broker.port,
+            "port": mosquitto.port,
             "confirm": "receipt",
             "receipt_timeout_s": 2,
             "reconnect_max_s": 1,
@@ -47,34 +51,34 @@ def _settings(broker: Mosquitto, s3: S3Server, bucket: str, keys: Path, model: P
 
 
 def _survive(
-    kills: int, tmp_path: Path, broker: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
+    kills: int, tmp_path: Path, mosquitto: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
 ) -> None:
     chance = random.Random(SEED)
-    daemon = RunningDaemon(tmp_path, _settings(broker, s3, bucket, tmp_path, model, burst))
-    receiver = Receiver(broker.port, tmp_path / "received.sqlite3")
+    daemon = RunningDaemon(tmp_path, _settings(mosquitto, s3, bucket, tmp_path, model, burst))
+    receiver = Receiver(mosquitto.port, tmp_path / "received.sqlite3", site=SITE, receipts=True).start()
     try:
         for number in range(kills):
             daemon.start()
             # Most of these moments lie after the first shot, where there is something to lose.
-            _pass(chance.uniform(1.0, 6.0))
+            time.sleep(chance.uniform(1.0, 6.0))
             daemon.kill()
             if chance.random() < 0.3:
-                broker.kill()
+                mosquitto.kill()
             if chance.random() < 0.3:
                 s3.down()
             if chance.random() < 0.7 or number == kills - 1:
-                if not broker.running:
-                    broker.start()
+                if mosquitto.pid is None:
+                    mosquitto.start()
                 s3.start()
         # One quiet life to deliver what the cut ones left.
         daemon.configure({"audio": {"location": str(quiet)}})
         daemon.start()
-        until(lambda: _settled(daemon), 120, "outbox empty and clips settled")
+        wait_until(lambda: _settled(daemon), "outbox empty and clips settled", 120)
         assert daemon.stop() == 0
         _check(daemon, receiver, s3, bucket, at_least=kills // 4)
     finally:
         daemon.kill()
-        receiver.close()
+        receiver.stop()
 
 
 def _settled(daemon: RunningDaemon) -> bool:
@@ -90,8 +94,11 @@ def _settled(daemon: RunningDaemon) -> bool:
 
 def _check(daemon: RunningDaemon, receiver: Receiver, s3: S3Server, bucket: str, at_least: int) -> None:
     arrived: dict[tuple[str, int], dict[str, object]] = {}
-    for message in receiver.messages():
-        message.pop("arrived_s")
+    for topic, payload in receiver.arrived:
+        leaf = topic.rpartition("/")[2]
+        if leaf not in ("alert", "clip"):
+            continue
+        message = {"leaf": leaf, **json.loads(payload)}
         known = arrived.setdefault((message["alert_id"], message["seq"]), message)
         assert known == message, "two different messages under one (alert_id, seq)"
     with daemon.database() as database:
@@ -113,19 +120,13 @@ def _check(daemon: RunningDaemon, receiver: Receiver, s3: S3Server, bucket: str,
             assert clip["key"].startswith(f"{SITE}/")
 
 
-def _pass(seconds: float) -> None:
-    import time
-
-    time.sleep(seconds)
-
-
 @pytest.mark.server
 @pytest.mark.data
 @pytest.mark.timeout(600)
 def test_six_kills_lose_no_alert_and_no_clip(
-    tmp_path: Path, broker: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
+    tmp_path: Path, mosquitto: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
 ) -> None:
-    _survive(6, tmp_path, broker, s3, bucket, model, burst, quiet)
+    _survive(6, tmp_path, mosquitto, s3, bucket, model, burst, quiet)
 
 
 @pytest.mark.server
@@ -133,6 +134,6 @@ def test_six_kills_lose_no_alert_and_no_clip(
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_hundred_kills_lose_no_alert_and_no_clip(
-    tmp_path: Path, broker: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
+    tmp_path: Path, mosquitto: Mosquitto, s3: S3Server, bucket: str, model: Path, burst: Path, quiet: Path
 ) -> None:
-    _survive(100, tmp_path, broker, s3, bucket, model, burst, quiet)
+    _survive(100, tmp_path, mosquitto, s3, bucket, model, burst, quiet)
