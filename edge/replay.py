@@ -110,8 +110,6 @@ def replay(
             if progress is not None:
                 progress.show(ring.end / rate, recording.duration_s)
         ring.close()
-        while detector.position < ring.end:
-            yield from taken(detector.advance(0.0))
         yield from taken(detector.finish())
         if progress is not None:
             progress.done(ring.end / rate, detector.windows)

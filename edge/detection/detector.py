@@ -25,7 +25,7 @@ from edge.settings import DetectionSettings
 
 AT_ONCE_S = 2.0
 """Most sound taken in one step: a fast recording must not keep stop requests and events waiting."""
-CONTEXT_S = 0.5
+CONTEXT_S = 0.6
 """Sound before a stretch that the onset search takes as background, and where it finds the shot of an echo."""
 EDGE_S = 0.03
 """An impulse this close to the newest sample has not shown its peak; the next search finds it."""
@@ -68,7 +68,32 @@ class Detector:
         ring = self._ring
         if not ring.wait(self.position + self._front_end.wanted, timeout_s) and not ring.closed:
             return []
-        start = self.position
+        return self._take()
+
+    def finish(self) -> list[Event]:
+        """The sound is over: what the ring still holds, then the ends of the open events.
+
+        A window's length of silence follows the last sample, so that a shot just before the end lies in as many
+        windows as any other and can be confirmed, and a recording shorter than a window has one. Those windows
+        are not shown to ``on_window``, save the only one of such a short recording. Listening may go on later.
+        """
+        events: list[Event] = []
+        while self.position < self._ring.end:
+            events += self._take()
+        if self._fed:
+            end, short = self.position, not self.windows
+            silence = np.zeros(self._timing.window, np.float32)
+            for window in (*self._front_end.push(end, silence), *self._front_end.finish()):
+                if window.start < end:
+                    real = window.start + self._timing.window <= end
+                    events += self._decide(window, shown=real or (short and not self.windows))
+        self._front_end.reset()
+        self._fed = False
+        return events + self._logic.finish()
+
+    def _take(self) -> list[Event]:
+        """Hear what the ring holds beyond ``position``."""
+        ring, start = self._ring, self.position
         stop = min(ring.end, start + self._at_once)
         try:
             frames = ring.read(start, stop)
@@ -92,25 +117,6 @@ class Detector:
             events += self._decide(window, shown=True)
         return events
 
-    def finish(self) -> list[Event]:
-        """The sound is over: what it still holds, then the ends of the open events.
-
-        A window's length of silence follows the last sample, so that a shot just before the end lies in as many
-        windows as any other and can be confirmed, and a recording shorter than a window has one. Those windows
-        are not shown to ``on_window``, save the only one of such a short recording. Listening may go on later.
-        """
-        events: list[Event] = []
-        if self._fed:
-            end, windows_before = self.position, self.windows + self.gated
-            silence = np.zeros(self._timing.window, np.float32)
-            for window in (*self._front_end.push(end, silence), *self._front_end.finish()):
-                if window.start < end:
-                    real = window.start + self._timing.window <= end
-                    events += self._decide(window, shown=real or self.windows + self.gated == windows_before == 0)
-        self._front_end.reset()
-        self._fed = False
-        return events + self._logic.finish()
-
     def _decide(self, window: Window, shown: bool) -> list[Event]:
         if self._gate and not self._loud(window):
             self.gated += 1
@@ -132,6 +138,8 @@ class Detector:
     def _listen(self, start: int, stop: int) -> Heard:
         """The impulses that begin in ``[start, stop)``, both moved back by `EDGE_S`, and their highest level."""
         first, last = start - self._edge, min(stop, self._ring.end)
+        if first >= last:
+            return Heard(SILENCE_DBFS, ())
         begin = max(first - self._context, self._ring.oldest)
         # Sound that sets in after a gap is no onset.
         begin = max([begin, *(resumed for _, resumed in self._ring.gaps(begin, last))])

@@ -9,8 +9,8 @@ Run on candidates only, so it may look carefully:
    energy in the sense of Bello et al., "A Tutorial on Onset Detection in Music Signals", IEEE Trans. Speech
    Audio Process. 13(5), 2005.
 3. Back to the start: from the peak of the envelope to the last block that still looked like background.
-4. Reflections: muzzle blasts bounce off ground and trunks. An impulse within `ECHO_S` of a shot and weaker by
-   `ECHO_DB` is its reflection; within `SEPARATION_S` it is always the same shot (1200 rounds a minute are 50 ms
+4. Reflections: muzzle blasts bounce off ground and trunks. An impulse soon after a shot and clearly weaker
+   (`ECHOES`) is its reflection; within `SEPARATION_S` it is always the same shot (1200 rounds a minute are 50 ms
    apart, rifles in full automatic fire 80 to 100 ms; Maher, "Acoustical Characterization of Gunshots", SAFE 2007,
    shows ground reflections within 10 ms and other surfaces' within about 100 ms).
 
@@ -35,9 +35,8 @@ RISE_DB = 7.0
 """Smallest rise. Steady noise in the band stays under 4 dB, with 4 ms holding some forty independent values."""
 SEPARATION_S = 0.065
 """Two shots are at least this far apart."""
-ECHO_S = 0.150
-ECHO_DB = 3.0
-"""How late and how much weaker a reflection is at most and at least."""
+ECHOES = ((0.150, 3.0), (0.500, 6.0))
+"""(seconds, dB): an impulse up to this late and at least this much weaker is a reflection: near trunks, far edges."""
 NOISE_PEAK = 4.0
 """Steady noise seldom exceeds this many times its own RMS within 10 ms."""
 PRE_RINGING = 0.1
@@ -150,7 +149,9 @@ def _same_shot(rise: _Rise, louder: _Rise, block_s: float) -> bool:
     apart_s = (rise.steepest - louder.steepest) * block_s
     if abs(apart_s) < SEPARATION_S:
         return True
-    return 0 < apart_s < ECHO_S and rise.power < louder.power * 10 ** (-ECHO_DB / 10)
+    return any(
+        0 < apart_s < late_s and rise.power < louder.power * 10 ** (-weaker_db / 10) for late_s, weaker_db in ECHOES
+    )
 
 
 def _is_its_start(rise: _Rise, louder: _Rise, block_s: float) -> bool:

@@ -1,0 +1,204 @@
+"""The detector on a real ring with the real front end; only the network is replaced where its answer must be known."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.audio.frontend import Window
+from edge.audio.ring import Ring
+from edge.detection.detector import Detector, rules_of
+from edge.detection.event import Event
+from edge.detection.model import Scores
+from edge.detection.model_file import Decision
+from edge.settings import DetectionSettings, EnergyGate
+from trainer.scene import ambience
+from trainer.synth import Gun, Place, gunshot
+
+RATE = 48_000
+HOP, WINDOW = round(0.24 * RATE), round(0.975 * RATE)
+
+
+class LoudnessModel:
+    """Stands for a network: its score is high where the window's 16 kHz waveform peaks above 0.2."""
+
+    alert_labels = ("gun_shot",)
+
+    def __init__(self, score: Callable[[Window], float] | None = None) -> None:
+        decision = Decision(threshold=0.5, release=0.2, hits={"0.24": 2, "0.48": 1})
+        self.manifest = SimpleNamespace(labels=["quiet", "gun_shot"], decisions={"gun_shot": decision}, window_s=0.975)
+        self.score_of = score or (lambda window: 0.9 if np.abs(window.waveform).max() > 0.2 else 0.01)
+
+    def score(self, window: Window) -> Scores:
+        loud = self.score_of(window)
+        return Scores(np.array([1 - loud, loud], np.float32), np.empty(0, np.float32))
+
+
+def listening(settings: DetectionSettings | None = None, ring_s: float = 20, rate: int = RATE) -> tuple[Ring, Detector]:
+    ring = Ring(rate, ring_s)
+    return ring, Detector(LoudnessModel(), ring, settings or DetectionSettings())  # type: ignore[arg-type]
+
+
+def forest_with(*shots_s: float, length_s: float = 8, rate: int = RATE) -> NDArray[np.float32]:
+    random = np.random.default_rng(1)
+    sound = ambience(length_s, rate, random, level=0.001)
+    for at_s in shots_s:
+        at = round(at_s * rate)
+        shot = gunshot(Gun(), Place(tail=1.0), rate, random)[: len(sound) - at]
+        sound[at : at + len(shot)] += 0.5 * shot
+    return sound.astype(np.float32)
+
+
+def hear(ring: Ring, detector: Detector, sound: NDArray[np.float32], block: int = 4800) -> list[Event]:
+    events = []
+    for k in range(0, len(sound), block):
+        ring.write(sound[k : k + block])
+        events += detector.advance(0.0)
+    return events
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000, 96_000])
+def test_an_event_begins_at_the_shot_to_a_few_milliseconds(rate: int) -> None:
+    ring, detector = listening(rate=rate)
+    events = hear(ring, detector, forest_with(3.21, rate=rate), rate // 10) + detector.finish()
+    assert [event.phase for event in events] == ["new", "end"]
+    assert abs(events[0].first_onset / rate - 3.21) < 0.004
+    assert events[-1].shots == 1
+    assert -8 < events[-1].level_dbfs < -4
+
+
+def test_the_alert_is_there_soon_after_the_shot() -> None:
+    ring, detector = listening()
+    sound, told_s = forest_with(3.21), None
+    for k in range(0, len(sound), 480):
+        ring.write(sound[k : k + 480])
+        if ring.end >= detector.position + 480 and detector.advance(0.0) and told_s is None:
+            told_s = ring.end / RATE
+    # The first window that holds a few milliseconds of it, one hop more, and the resampler's delay.
+    assert told_s is not None
+    assert 0.24 < told_s - 3.21 < 2 * 0.24 + 0.1
+
+
+def test_events_do_not_depend_on_the_blocks_in_which_the_sound_arrived() -> None:
+    sound = forest_with(2.0, 2.6, 6.9)
+    results = []
+    for block in (137, 4800, 48_000, 90_000):
+        ring, detector = listening()
+        results.append(hear(ring, detector, sound, block) + detector.finish())
+    assert all(result == results[0] for result in results)
+    assert [event.shots for event in results[0] if event.phase == "end"] == [2, 1]
+
+
+@pytest.mark.parametrize("before_end_s", [0.05, 0.2, 0.5, 1.5])
+def test_a_shot_near_the_end_of_a_recording_is_confirmed(before_end_s: float) -> None:
+    ring, detector = listening()
+    sound = forest_with(4.0)[: round((4.0 + before_end_s) * RATE)]
+    events = hear(ring, detector, sound) + detector.finish()
+    assert [event.phase for event in events if event.phase != "update"] == ["new", "end"]
+    assert abs(events[0].first_onset / RATE - 4.0) < 0.004
+
+
+def test_only_windows_of_real_sound_are_shown_and_a_short_recording_shows_one() -> None:
+    for length_s, shown in ((0.3, [0]), (0.975, [0]), (2.0, [0, HOP, 2 * HOP, 3 * HOP, 4 * HOP])):
+        ring, detector = listening()
+        starts: list[int] = []
+        detector.on_window = lambda start, scores, starts=starts: starts.append(start)  # type: ignore[misc]
+        hear(ring, detector, forest_with(length_s=4)[: round(length_s * RATE)])
+        detector.finish()
+        assert starts == shown
+
+
+def test_no_window_spans_a_gap_and_sound_that_sets_in_after_it_is_no_onset() -> None:
+    ring, detector = listening()
+    starts: list[int] = []
+    detector.on_window = lambda start, scores: starts.append(start)
+    sound = forest_with(1.0, 5.5, length_s=8)
+    hear(ring, detector, sound[: 3 * RATE])
+    ring.gap(2 * RATE, "overflow")
+    detector.advance(0.0)
+    events = hear(ring, detector, sound[5 * RATE :]) + detector.finish()
+    assert all(start + WINDOW <= 3 * RATE or start >= 5 * RATE for start in starts)
+    second = [event for event in events if event.phase == "new"][-1]
+    assert abs(second.first_onset / RATE - 5.5) < 0.004
+
+
+def test_falling_behind_is_counted_and_listening_goes_on_with_the_newest() -> None:
+    ring, detector = listening(ring_s=2)
+    hear(ring, detector, forest_with(length_s=2))
+    for _ in range(10):
+        ring.write(np.zeros(RATE, np.float32))
+    assert detector.advance(0.0) == []
+    assert detector.skipped >= 8 * RATE // HOP
+    assert ring.end - detector.position <= WINDOW
+    before = detector.windows
+    hear(ring, detector, forest_with(length_s=2))
+    assert detector.windows > before
+
+
+def test_advance_sleeps_until_the_next_hop_and_wakes_once_for_each() -> None:
+    ring, detector = listening()
+    sound, stop = forest_with(length_s=4), threading.Event()
+
+    def play() -> None:
+        for k in range(0, len(sound), 960):  # 20 ms blocks at ten times the speed of sound
+            ring.write(sound[k : k + 960])
+            time.sleep(0.002)
+        ring.close()
+
+    player = threading.Thread(target=play)
+    player.start()
+    calls = 0
+    while not (ring.closed and detector.position >= ring.end) and not stop.is_set():
+        detector.advance(5.0)
+        calls += 1
+    player.join()
+    assert detector.windows >= 12
+    assert calls <= detector.windows + 6
+
+
+def test_a_source_that_says_nothing_costs_one_timeout_and_no_event() -> None:
+    _, detector = listening()
+    began_s = time.monotonic()
+    assert detector.advance(0.05) == []
+    assert time.monotonic() - began_s < 1
+    assert detector.finish() == []
+
+
+def test_the_energy_gate_spares_the_network_in_silence_and_misses_no_loud_shot() -> None:
+    gate = DetectionSettings(energy_gate=EnergyGate(enabled=True, level_dbfs=-30))
+    ring, detector = listening(gate)
+    events = hear(ring, detector, forest_with(5.0, length_s=10)) + detector.finish()
+    assert [event.phase for event in events] == ["new", "end"]
+    assert detector.windows <= 14
+    assert detector.gated >= 20
+
+
+def test_the_reader_position_holds_back_a_fast_recording() -> None:
+    ring, detector = listening(ring_s=10)
+    assert ring.reader_position == 0
+    ring.write(np.zeros(8 * RATE, np.float32))
+    assert not ring.wait_for_room(0.0)
+    while detector.position < ring.end - RATE:
+        detector.advance(0.0)
+    assert ring.wait_for_room(0.0)
+
+
+def test_the_offset_of_a_site_moves_the_threshold_and_an_event_still_ends() -> None:
+    model = LoudnessModel()
+    (rule,) = rules_of(model, DetectionSettings(threshold_offset=-0.4))  # type: ignore[arg-type]
+    assert rule.threshold == pytest.approx(0.1)
+    assert 0 < rule.release < rule.threshold
+    (rule,) = rules_of(model, DetectionSettings(threshold_offset=0.5, hop_s=0.48))  # type: ignore[arg-type]
+    assert rule.threshold < 1
+    assert rule.required_hits == 1
+
+
+def test_durations_of_the_network_are_kept_within_bounds() -> None:
+    ring, detector = listening()
+    hear(ring, detector, forest_with(length_s=6))
+    assert len(detector.inference_ms) == detector.windows
+    assert detector.inference_ms.maxlen is not None
