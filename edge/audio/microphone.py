@@ -79,6 +79,7 @@ class Microphone:
             SourceLost: not plugged in, held by another program, unplugged, sound server gone.
             SourceError: an identity that fits several microphones or none could ever fit; PortAudio missing.
         """
+        self.latency_s = 0.0
         view, wanted, card = self._locate()
         try:
             sd = self._fresh(view)
