@@ -25,9 +25,12 @@ def parse(content: bytes) -> Any:
     if content[4:8] != b"TFL3":
         raise GraphError("this is no .tflite file (its identifier is not TFL3)")
     try:
-        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     except Exception as error:  # the generated reader raises whatever a damaged offset leads to
         raise GraphError(f"this .tflite is damaged: {error}") from error
+    if not model.subgraphs or not model.subgraphs[0].operators:
+        raise GraphError("this .tflite holds no graph")
+    return model
 
 
 def pack(model: Any) -> bytes:

@@ -120,11 +120,11 @@ class Table:
 
 
 def table_of(found: Sequence[Example], labels: Sequence[str]) -> Table:
-    """At most 6 windows of each rendering (40 of background, all of shots), seeded."""
+    """At most 12 windows of each rendering (40 of background, all of shots), seeded."""
     steps, label, fold = [], [], []
     for one in found:
         rows = one.learned_from
-        most = {TARGET: len(rows), BACKGROUND: 40}.get(one.clip.label, 6)
+        most = {TARGET: len(rows), BACKGROUND: 40}.get(one.clip.label, 12)
         if len(rows) > most:
             rows = np.sort(random_of(SEED, one.clip.path.name, one.kind).choice(rows, most, replace=False))
         steps.append(one.track.steps[rows])

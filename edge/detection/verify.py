@@ -34,7 +34,12 @@ MAX_GOLDEN_BYTES = 8 << 20
 _REMEMBERED = ".verified"
 
 
-def verify(path: Path, cache_dir: Path | None = None, deadline_s: float = DEADLINE_S) -> str:
+def verify(
+    path: Path,
+    cache_dir: Path | None = None,
+    deadline_s: float = DEADLINE_S,
+    memory_bytes: int = MEMORY_LIMIT_BYTES,
+) -> str:
     """Check ``path`` in a child process, unless ``cache_dir`` remembers that these very bytes passed here.
 
     Returns the file's SHA-256.
@@ -48,7 +53,7 @@ def verify(path: Path, cache_dir: Path | None = None, deadline_s: float = DEADLI
     if mark in remembered:
         return found
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "edge.detection.verify", str(path), found]
+    command = [sys.executable, "-m", "edge.detection.verify", str(path), found, str(memory_bytes)]
     try:
         child = subprocess.run(
             command, capture_output=True, timeout=deadline_s, check=False, env=environment, stdin=subprocess.DEVNULL
@@ -155,9 +160,9 @@ def _remember(cache_dir: Path | None, marks: list[str]) -> None:
         pass  # on a full or read-only disk the next start checks again
 
 
-def _child(path: Path, expected: str) -> int:
+def _child(path: Path, expected: str, memory_bytes: int) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     try:
         data = read_bytes(path)
         if sha256(data).hexdigest() != expected:
@@ -167,11 +172,11 @@ def _child(path: Path, expected: str) -> int:
         print(" ".join(str(error).split()))
         return 1
     except MemoryError:
-        print(f"{path} needs more than {MEMORY_LIMIT_BYTES} bytes of memory")
+        print(f"{path} needs more than {memory_bytes} bytes of memory")
         return 1
     print("good")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_child(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(_child(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

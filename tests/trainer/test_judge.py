@@ -1,0 +1,49 @@
+"""Recall and false alarms on events."""
+
+import numpy as np
+import pytest
+
+from trainer.judge import Judged, events, false_alarms_per_hour, recall, threshold_at
+from trainer.sounds import SAMPLE_RATE_HZ, louder_or_softer, random_of
+
+
+def track(*margins: float, recording: str = "r", seconds: float = 360.0) -> Judged:
+    return Judged(recording, np.array(margins), seconds)
+
+
+def test_an_event_needs_its_hits() -> None:
+    assert events(np.array([-9.0, 5, -9, -9]), 0, -2, 2, 0.24) == 0
+    assert events(np.array([-9.0, 5, 5, -9]), 0, -2, 2, 0.24) == 1
+    assert events(np.array([-9.0, 5, -9, -9]), 0, -2, 1, 0.24) == 1
+
+
+def test_two_bursts_far_apart_are_two_events() -> None:
+    quiet = [-9.0] * 40
+    assert events(np.array([*quiet, 5, 5, *quiet, 5, 5, *quiet]), 0, -2, 2, 0.24) == 2
+
+
+def test_false_alarms_are_counted_per_hour() -> None:
+    some = [track(-9, 5, 5, -9), track(-9, -9, -9)]
+    assert false_alarms_per_hour(some, 0, -2, 2, 0.24) == pytest.approx(5.0)
+
+
+def test_recall_is_a_share_of_recordings_with_an_interval_around_it() -> None:
+    value, low, high = recall([track(5, 5), track(-9, -9), track(5, 5), track(5, 5)], 0, -2, 2, 0.24)
+    assert value == 0.75
+    assert 0 < low < value < high <= 1
+
+
+def test_the_threshold_is_the_lowest_that_keeps_the_rate() -> None:
+    quiet = [track(-9, level, level, -9, seconds=3600) for level in (1.0, 2.0, 3.0, 4.0)]
+    assert threshold_at(quiet, 0.5, 2.0, 2, 0.24) == pytest.approx(2.0, abs=0.02)
+    assert threshold_at(quiet, 0.0, 2.0, 2, 0.24) == pytest.approx(4.0, abs=0.02)
+
+
+def test_variants_are_seeded_by_recording_and_variant() -> None:
+    wave = np.sin(np.arange(SAMPLE_RATE_HZ) / 9).astype(np.float32)
+
+    def peak(*names: str) -> float:
+        return float(np.abs(louder_or_softer(wave, random_of(1, *names)).mixed).max())
+
+    assert peak("a", "level") == peak("a", "level")
+    assert len({peak("a", "level"), peak("b", "level"), peak("a", "other")}) == 3
