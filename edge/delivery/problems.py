@@ -17,12 +17,13 @@ class Problems:
         with self._lock:
             return sorted(set(self._codes.values()))
 
-    def report(self, matter: str, code: str, text: str) -> None:
-        """``matter`` is in trouble; ``text`` is logged once, until the code changes or it is mended."""
+    def report(self, matter: str, code: str, text: str) -> bool:
+        """``matter`` is in trouble; ``text`` is logged once, until the code changes or it is mended. True: new."""
         with self._lock:
             known, self._codes[matter] = self._codes.get(matter), code
         if known != code:
             self._log.warning("%s (%s)", text, code)
+        return known != code
 
     def mended(self, matter: str, text: str) -> None:
         """``matter`` is well; logged if it was not."""

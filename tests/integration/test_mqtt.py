@@ -150,9 +150,9 @@ def test_availability_is_retained_and_the_last_will_says_offline(
         mqtt = Mqtt(settings(mosquitto.port), outbox, lambda *_: Response(id="", ok=False))
         mqtt.start()
         wait_until(lambda: hub.payloads("availability")[-1]["state"] == "online", "online")
-        assert mqtt._client is not None
+        assert mqtt._link is not None
         mqtt._stopping.set()  # the thread ends; the socket is cut without a DISCONNECT
-        mqtt._client.disconnect = lambda: None  # type: ignore[assignment, method-assign, misc]
+        mqtt._link.hang_up = mqtt._link.close  # type: ignore[method-assign]
         mqtt.stop(0.2)
         wait_until(lambda: hub.payloads("availability")[-1]["state"] == "offline", "the last will")
 
