@@ -14,6 +14,7 @@ from edge.upkeep.doctor.examination import Outcome, bad, doubtful, good
 
 LISTEN_S = 1.5
 OPEN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 5.0
 CONSTANT_PEAK_TO_PEAK = 2.0**-20  # an eighth of a 16-bit step, as in edge.upkeep.liveness
 QUIET_DBFS = -85.0  # 16-bit converters idle around here: nothing seems to be connected
 CLIPPED_SHARE = 0.01
@@ -70,8 +71,8 @@ def check_microphone(settings: EdgeSettings) -> Outcome:
     began_s = time.monotonic()
     enough.wait(OPEN_TIMEOUT_S + LISTEN_S)
     stop.set()
-    thread.join(2.0)
-    what = f"{source.description}"
+    thread.join(CLOSE_TIMEOUT_S)
+    what = source.description
     if listener.frames:
         return judge(np.concatenate(listener.blocks), source.sample_rate_hz, what)
     if held:
