@@ -26,6 +26,8 @@ from edge.upkeep.liveness import Liveness
 LOG = logging.getLogger(__name__)
 
 TICK_S = 1.0
+SAMPLED_S = 0.25
+"""Of each second this much is looked at: enough for levels and for what is dead."""
 FIRST_RETRY_S = 0.5
 SETTLED_S = 10.0
 """A source that ran this long was no false start: the next retry is quick again."""
@@ -218,12 +220,13 @@ class Capture:
                 self.beat += 1
 
     def _newest(self, seen: int) -> tuple[int, NDArray[np.float32] | None]:
-        """The index up to which was looked, and at most one second of what came since."""
+        """The index up to which was looked, and the newest quarter of a second of what came since."""
         end = self._ring.end
         if end == seen:
             return seen, None
+        sample = round(SAMPLED_S * self._ring.sample_rate_hz)
         try:
-            return end, self._ring.read(max(seen, self._ring.oldest, end - self._ring.sample_rate_hz), end)
+            return end, self._ring.read(max(seen, self._ring.oldest, end - sample), end)
         except Overwritten:  # a recording played fast
             return end, None
 

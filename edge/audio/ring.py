@@ -70,7 +70,17 @@ class Ring:
 
     def write(self, frames: NDArray[np.float32]) -> None:
         """Append mono float32 ``[n]``, overwriting the oldest."""
-        self._append(frames, len(frames))
+        count, at = len(frames), self.end % self.capacity
+        if at + count > self.capacity:
+            self._append(frames, count)
+            return
+        # The usual case, on its own because it runs in the audio callback a dozen times a second.
+        self._claimed = end = self.end + count
+        self._frames[at : at + count] = frames
+        self.end = end
+        self.newest_at_s = time.monotonic()
+        if self._waiters:
+            self._wake(end)
 
     def gap(self, frames: int, reason: str) -> None:
         """Advance by ``frames`` lost frames. At most one ring of zeros is written, however long the gap."""
@@ -178,6 +188,9 @@ class Ring:
                 self._frames[: kept - first] = frames[count - kept + first :]
         self.end = end
         self.newest_at_s = time.monotonic()
+        self._wake(end)
+
+    def _wake(self, end: int) -> None:
         for waiter in self._waiters:
             if end >= waiter.stop:
                 waiter.reached.set()

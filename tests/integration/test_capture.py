@@ -200,3 +200,34 @@ def test_a_machine_without_sound_cards_says_that_none_is_plugged_in(tmp_path: Pa
     settings = AudioSettings(device="usb:0d8c:0014:", backend="alsa")
     with pytest.raises(SourceLost, match=r"no microphone usb:0d8c:0014:.*none"):
         Microphone(settings, root=tmp_path).run(Ring(48_000, 10), threading.Event())
+
+
+def test_a_real_sound_server_is_asked_for_the_source_of_a_card(pulse: PulseServer) -> None:
+    from edge.audio.pulse import source_of
+    from edge.audio.source import SourceLost
+
+    with pytest.raises(SourceLost, match="does not know sound card 7"):
+        source_of(7)
+    pulse.kill()
+    with pytest.raises(SourceLost) as lost:
+        source_of(7)
+    assert lost.value.reason == "server_lost"
+
+
+def test_the_microphone_costs_little_memory(pulse: PulseServer) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import numpy; from edge.audio import portaudio;"
+        "rss = lambda: next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmRSS'));"
+        "before = rss(); portaudio.fresh('{}'); first = rss();"
+        "[portaudio.fresh('{}') for _ in range(50)]; print(first - before, rss() - first)"
+    )
+    for view, limit_kib in (("hardware", 12_000), ("pulse", 16_000)):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(view, view)], capture_output=True, text=True, check=True
+        )
+        first_kib, growth_kib = map(int, done.stdout.split())
+        assert first_kib < limit_kib, view
+        assert growth_kib < 2_000, "looking for a lost microphone for hours must not fill the memory"

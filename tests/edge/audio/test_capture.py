@@ -76,6 +76,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_module, "FIRST_RETRY_S", 0.02)
     monkeypatch.setattr(capture_module, "ABANDON_S", 0.4)
     monkeypatch.setattr(capture_module, "HUNG_S", 0.4)
+    monkeypatch.setattr("edge.upkeep.liveness.RECOVERED_AFTER_S", 0.3)
 
 
 SETTINGS = AudioSettings(sample_rate_hz=RATE_HZ, no_audio_after_s=0.5, retry_s=0.1)

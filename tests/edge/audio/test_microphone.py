@@ -101,8 +101,8 @@ def test_a_refused_rate_is_resampled_and_said(
 
 
 def test_an_overflow_is_counted_and_becomes_a_gap_of_about_the_lost_time(root: Path) -> None:
-    device = Device("Meteor (hw:2,0)", play=Tone(48_000), overflow_at=frozenset({20}), overflow_pause_s=0.5)
-    ring = listen(BY_SERIAL, FakePortAudio([device]), root, 3.0)
+    device = Device("Meteor (hw:2,0)", play=Tone(48_000), overflow_at=frozenset({8}), overflow_pause_s=0.5)
+    ring = listen(BY_SERIAL, FakePortAudio([device]), root, 1.6)
     assert ring.gap_count == 1
     assert ring.lost_frames / 48_000 == pytest.approx(0.5, abs=0.12)
 
