@@ -86,6 +86,14 @@ class ClipLedger(Store):
 
         return self._write(act)
 
+    def resume_numbers(self, alert_id: str, last_seq: int) -> None:
+        """Of an alert that the ledger does not know (its file was damaged): number its next message after this."""
+        statement = (
+            "INSERT INTO alerts (alert_id, last_seq, phase, payload, boot_id, synchronised, utc_s)"
+            " VALUES (?, ?, '', '', '', 1, ?) ON CONFLICT (alert_id) DO NOTHING"
+        )
+        self._write(lambda db: db.execute(statement, (alert_id, last_seq, time.time())).rowcount)
+
     def clips(
         self,
         states: Iterable[ClipState],

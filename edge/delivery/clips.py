@@ -243,6 +243,7 @@ class ClipKeeper:
         try:
             make_folder(self.spool)
             evidence.recover(self.spool, self._outbox)
+            evidence.adopt_stored(self._settings.storage_folder, self.spool, self._outbox)
         except OSError:
             log.exception("%s cannot be used: no clips until it can; alerts go on", self.spool)
         self._writer.tell_lost(self._lost)

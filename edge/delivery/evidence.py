@@ -20,6 +20,8 @@ from edge.delivery.outbox import ClipFile, Outbox
 log = logging.getLogger(__name__)
 
 HASH_CHUNK_BYTES = 1 << 18
+NUMBERS_APART = 100
+"""More messages than are ever sent of one alert after its clip was committed."""
 LOST = "the device stopped before the clip was cut"
 
 
@@ -146,9 +148,30 @@ def _settle(flac: Path, outbox: Outbox, file: ClipFile | None) -> bool:
     if description is None or sha256_of(flac) != description.clip.sha256:
         log.error("%s has no description that fits it: it stays where it is, and never leaves the device", flac)
         return False
-    outbox.put_clip(description.clip, path=flac, may_leave=description.may_leave)
+    _adopt(flac, description, description.clip, outbox)
     log.warning("clip %s was adopted: its row had not been written", flac.stem)
     return True
+
+
+def adopt_stored(storage: Path, spool: Path, outbox: Outbox) -> None:
+    """After the outbox was lost: know again what lies in a folder storage on the spool's disk, so that it counts."""
+    if outbox.set_aside is None or not storage.is_dir() or storage.stat().st_dev != spool.stat().st_dev:
+        return
+    adopted = 0
+    for beside in sorted(storage.rglob("*.json")):
+        flac = beside.with_suffix(".flac")
+        description = read_description(flac)
+        if description is None or not flac.exists() or outbox.clip(flac.stem) is not None:
+            continue
+        _adopt(flac, description, description.clip.model_copy(update={"state": "uploaded"}), outbox)
+        adopted += 1
+    log.warning("the outbox was damaged and begun anew; %d stored clips are known again", adopted)
+
+
+def _adopt(flac: Path, description: Description, clip: Clip, outbox: Outbox) -> None:
+    # Whoever drops repeats by (alert_id, seq) must not take this message for one of those that were sent before.
+    outbox.resume_numbers(clip.alert_id, description.alert.seq + NUMBERS_APART)
+    outbox.put_clip(clip, path=flac, may_leave=description.may_leave)
 
 
 def read_description(flac: Path) -> Description | None:

@@ -192,12 +192,12 @@ class Storage:
         """Clips to upload now, oldest first: they may leave, fit today's budget, and are asked for if they must be."""
         asked = True if self._settings.storage.metered.clips_on_request else None
         now_s = time.monotonic()
-        rows = self._outbox.clips(["kept"], may_leave=True, requested=asked, limit=BATCH + len(self._later))
-        return [
-            row
-            for row in rows
-            if self._later.get(row.clip.alert_id, 0.0) <= now_s and self._sent.allows(row.clip.size_bytes)
-        ]
+        # With a budget, a small clip may fit that stands behind many large ones.
+        metered = self._settings.storage.metered.bytes_per_day is not None
+        limit = -1 if metered else BATCH + len(self._later)
+        rows = self._outbox.clips(["kept"], may_leave=True, requested=asked, limit=limit)
+        due = [r for r in rows if self._later.get(r.clip.alert_id, 0.0) <= now_s]
+        return [r for r in due if self._sent.allows(r.clip.size_bytes)][:BATCH]
 
     def _upload(self, rows: list[ClipRow]) -> None:
         try:

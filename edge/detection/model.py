@@ -91,7 +91,7 @@ class Model:
             return None
         found = [float(scores.labels[i]) for i in self._voice_labels]
         found += [float(scores.context[i]) for i in self._voice_context]
-        return max(found)
+        return float(np.max(found))  # a NaN stays one: max() may drop it, and the privacy gate must see it
 
 
 def load(path: Path, verify: bool = True, cache_dir: Path | None = None) -> Model:
