@@ -17,8 +17,8 @@ from trainer.synth import Gun, Place, Samples, around, gunshot, shaped
 
 RATE_HZ = 48_000
 LENGTH_S = 40.0
-PEAK = 0.35
-"""Of a shot: loud, 9 dB under full scale."""
+PEAK = 0.7
+"""Of a shot: loud, 3 dB under full scale."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def demo_scene(seed: int = 1) -> tuple[Samples, int, list[Annotation]]:
         sounds = [peak * gunshot(Gun(), where, RATE_HZ, random).astype(np.float64) for _ in onsets_s]
         place("gun_shot", list(onsets_s), sounds, 0.5)
 
-    shots(5.0, distance_m=150, peak=PEAK)
+    shots(5.0, distance_m=40, peak=PEAK)
     place("wood_knock", [11.0, 11.45], [0.2 * wood_knock(RATE_HZ, random) for _ in range(2)], 0.15)
-    shots(15.0, 15.8, 16.5, distance_m=120, peak=PEAK)
+    shots(15.0, 15.45, 15.9, distance_m=30, peak=PEAK)
     place("thunder", [21.5], [0.12 * thunder(4.5, RATE_HZ, random)], 4.5)
     place("bird_call", [28.0, 28.5, 29.0], [0.05 * bird_call(RATE_HZ, random) for _ in range(3)], 0.25)
-    shots(33.0, distance_m=300, peak=0.6 * PEAK)
+    shots(33.0, distance_m=60, peak=0.8 * PEAK)
     return np.clip(scene, -1, 1).astype(np.float32), RATE_HZ, annotations
 
 
@@ -75,7 +75,7 @@ def write_scene(path: Path, seed: int = 1) -> list[Annotation]:
     return annotations
 
 
-def ambience(length_s: float, rate_hz: int, random: np.random.Generator, level: float = 0.003) -> NDArray[np.float64]:
+def ambience(length_s: float, rate_hz: int, random: np.random.Generator, level: float = 0.0012) -> NDArray[np.float64]:
     """A quiet forest, float64 [n], about ``level`` RMS: wind in gusts, a band of insects, drips from leaves."""
     count = round(length_s * rate_hz)
     t = np.arange(count) / rate_hz
