@@ -5,7 +5,6 @@ storage and MQTT have one of their own; the main thread sees to signals, health 
 """
 
 import faulthandler
-import fcntl
 import logging
 import os
 import signal
@@ -15,9 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
-from edge import __version__
+from edge import __version__, state_lock
 from edge.audio.capture import Capture
 from edge.audio.clock import Clock
 from edge.audio.ring import Ring
@@ -47,10 +45,6 @@ DRAIN_S = 30.0
 """After the end of a recording, how long its clips and messages may take to leave."""
 
 
-class AlreadyRunningError(RuntimeError):
-    """Another daemon holds the state folder."""
-
-
 class Daemon:
     """One life of the detector, from ready to stopped. A reload builds a new one."""
 
@@ -65,7 +59,7 @@ class Daemon:
         self.settings = settings
         self.started_s = process_started_s
         self.first_window_s: float | None = None
-        self._watchdog = watchdog
+        self.watchdog = watchdog
         self._stop = threading.Event()
         self._listening_over = threading.Event()
         self._audio_changed = threading.Event()
@@ -132,12 +126,12 @@ class Daemon:
         }
         for name, beat in beats.items():
             still = (lambda: self.mqtt.may_stand_still) if name == "mqtt" else (lambda: False)
-            self._watchdog.register(name, beat, still)
+            self.watchdog.register(name, beat, still)
         log.info("listening: model %s %s, hop %g s", model.name.name, model.name.version, self.settings.detection.hop_s)
 
     def tick(self) -> bool:
         """The main thread's part, about once a second. False when the recording has ended or a stage died."""
-        self._watchdog.tick()
+        self.watchdog.tick()
         if self.clock.poll() and self.clock.synchronised:
             corrected = self.desk.correct_times()
             log.warning("the clock was set; %d earlier alerts were sent again with the right time", corrected)
@@ -169,13 +163,13 @@ class Daemon:
         self.reporting.stop()
         self.outbox.close()
         for name in ("capture", "listen", "clips", "mqtt", "storage"):
-            self._watchdog.forget(name)
+            self.watchdog.forget(name)
 
     def drain(self) -> None:
         """After the end of a recording: give clips and messages up to DRAIN_S to leave."""
         until_s = time.monotonic() + DRAIN_S
         while time.monotonic() < until_s:
-            self._watchdog.tick()
+            self.watchdog.tick()
             if not self.clips.busy and not self.storage.busy and (self.outbox.depth == 0 or not self.mqtt.connected):
                 return
             time.sleep(0.05)
@@ -234,7 +228,7 @@ def run(config: Path | None) -> int:
     """The detector daemon until it is told to stop, or its recording has ended. Returns the exit code.
 
     Raises:
-        SettingsError, NoModelError, SourceError, AlreadyRunningError, OSError: it cannot start.
+        SettingsError, NoModelError, SourceError, state_lock.AlreadyRunningError, OSError: it cannot start.
     """
     process_started_s = time.monotonic() - _process_age_s()
     faulthandler.enable()
@@ -242,12 +236,12 @@ def run(config: Path | None) -> int:
     start_logging(settings.log_level)
     log.info("ecosight-edge %s, site %s, device %s", __version__, settings.site, settings.device)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    lock = _lock(settings.state_dir)
+    lock = state_lock.hold(settings.state_dir)
     signals = _Signals()
     watchdog = Watchdog()
     daemon = Daemon(settings, watchdog, process_started_s)
-    watchdog.ready("starting to listen")
     daemon.start()
+    watchdog.ready("listening")
     try:
         while True:
             signals.woken.wait(TICK_S)
@@ -315,24 +309,6 @@ def start_logging(level: str) -> None:
         "%(levelname)s %(name)s: %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.basicConfig(level=level.upper(), format=shape, stream=sys.stderr)
-
-
-def _lock(state_dir: Path) -> TextIO:
-    path = state_dir / "lock"
-    lock = path.open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        owner = lock.read().strip()
-        lock.close()
-        raise AlreadyRunningError(
-            f"{state_dir} is in use by process {owner}; stop it or choose another state_dir"
-        ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def _process_age_s() -> float:

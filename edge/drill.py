@@ -4,11 +4,10 @@ A running daemon is made to send it: the drill puts its rows into the daemon's o
 two processes may share. Where no daemon runs, the drill connects to the broker itself.
 """
 
-import fcntl
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
+from edge import state_lock
 from edge.audio.clock import Clock
 from edge.delivery.alerts import Sender, put_drill
 from edge.delivery.messages import ModelName, Response
@@ -37,7 +36,7 @@ def run_drill(settings: EdgeSettings, timeout_s: float) -> Drill:
     """
     if not settings.state_dir.is_dir():
         raise DrillFailed(f"{settings.state_dir} does not exist; start the daemon once, or correct state_dir")
-    running = daemon_runs(settings.state_dir)
+    running = state_lock.held(settings.state_dir)
     outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
     started_s = time.monotonic()
     sender = Sender.of(settings, ModelName(name="drill", version="0"))
@@ -49,18 +48,6 @@ def run_drill(settings: EdgeSettings, timeout_s: float) -> Drill:
         return Drill(alert.alert_id, "without a daemon", _send_alone(settings, outbox, alert.alert_id, timeout_s))
     finally:
         outbox.close()
-
-
-def daemon_runs(state_dir: Path) -> bool:
-    """Whether a daemon holds the state folder."""
-    try:
-        with (state_dir / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _send_alone(settings: EdgeSettings, outbox: Outbox, alert_id: str, timeout_s: float) -> float:

@@ -27,6 +27,11 @@ class Reporting:
         port = daemon.settings.health.prometheus_port
         self._metrics = MetricsServer(port, lambda: self.reporter.newest) if port is not None else None
 
+    @property
+    def problems(self) -> list[str]:
+        """Of the metrics page."""
+        return self._metrics.problems if self._metrics is not None else []
+
     def start(self) -> None:
         if self._metrics is not None:
             self._metrics.start()
@@ -48,7 +53,8 @@ def problems(daemon: "Daemon") -> list[str]:
     """The codes of all parts; what they mean stands in docs/reference/health.md."""
     found = [daemon.capture.problem] if daemon.capture.problem else []
     found += daemon.choice.problems + daemon.outbox.problems + daemon.mqtt.problems
-    found += daemon.clips.problems + daemon.storage.problems
+    found += daemon.clips.problems + daemon.storage.problems + daemon.reporting.problems
+    found += [f"watchdog:hung:{name}" for name in daemon.watchdog.hung]
     if daemon.reporting.configuration_refused:
         found.append("configuration:refused")
     if daemon.detector.skipped:

@@ -1,14 +1,13 @@
 """Whether the microphone is there and hears something: it is opened for a moment, as the daemon does."""
 
-import fcntl
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import state_lock
 from edge.settings import EdgeSettings
 from edge.upkeep.doctor.examination import Outcome, bad, doubtful, good
 
@@ -46,7 +45,7 @@ def check_microphone(settings: EdgeSettings) -> Outcome:
     from edge.audio.source import SourceError, SourceLost, open_source
 
     audio = settings.audio
-    held = daemon_runs(settings.state_dir)
+    held = state_lock.held(settings.state_dir)
     stop_it = "`sudo systemctl stop ecosight-edge`, then try again (its `health` message says what it hears)"
     if audio.source == "stdin":
         return good("sound comes on standard input; nothing to try")
@@ -100,18 +99,6 @@ def judge(samples: NDArray[np.float32], sample_rate_hz: int, what: str) -> Outco
     if float(np.mean(np.abs(samples) >= 0.999)) > CLIPPED_SHARE:
         return doubtful(f"{level}: clipped", "lower the gain (`alsamixer`)")
     return good(level)
-
-
-def daemon_runs(state_dir: Path) -> bool:
-    """Whether a daemon holds the state folder's lock."""
-    try:
-        with (state_dir / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _dbfs(value: float) -> float:

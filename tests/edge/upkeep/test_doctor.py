@@ -1,6 +1,5 @@
 """The doctor's parts that need no server; tests/integration/test_doctor.py has the rest."""
 
-import fcntl
 import io
 import os
 import ssl
@@ -21,7 +20,7 @@ from edge.upkeep.doctor.certificate import validity
 from edge.upkeep.doctor.credentials import as_in_the_unit
 from edge.upkeep.doctor.device import check_clock, check_disk, check_model
 from edge.upkeep.doctor.examination import Check, Outcome, bad, doubtful, examine, good
-from edge.upkeep.doctor.microphone import check_microphone, daemon_runs, judge
+from edge.upkeep.doctor.microphone import check_microphone, judge
 from edge.upkeep.doctor.store import FolderStore
 from tests.edge.upkeep.trees import write
 
@@ -187,14 +186,6 @@ def test_a_recording_that_is_not_there_fails_with_its_name(tmp_path: Path) -> No
     outcome = check_microphone(EdgeSettings(state_dir=tmp_path, audio=audio))  # type: ignore[arg-type]
     assert outcome.state == "fail"
     assert "absent.wav" in outcome.detail
-
-
-def test_a_running_daemon_is_known_by_its_lock(tmp_path: Path) -> None:
-    assert not daemon_runs(tmp_path)
-    with (tmp_path / "lock").open("w") as lock:
-        assert not daemon_runs(tmp_path)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert daemon_runs(tmp_path)
 
 
 def test_no_model_says_how_to_get_one(tmp_path: Path) -> None:
