@@ -56,15 +56,18 @@ def test_an_impulse_stands_at_the_exact_sample_of_the_window(rate: int) -> None:
         assert abs(centre / 16_000 * rate + window.start - (first + position)) < 0.2
 
 
-@pytest.mark.parametrize("rate", RATES)
-def test_starts_are_whole_hops_of_capture_frames_for_an_hour(rate: int) -> None:
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_after_ten_minutes_a_window_is_still_where_it_says(rate: int) -> None:
     front_end = FrontEnd(rate, 0.96)
-    front_end.push(3, np.zeros(rate, np.float32))
-    front_end._windows = 3749  # what an hour leaves behind, without computing it
-    assert front_end._base == 3
-    offset = 3749 * 0.96 * rate
-    stop = front_end._next_stop
-    assert (stop - WINDOW_SAMPLES) * rate / 16_000 == pytest.approx(offset, abs=1e-6)
+    silence = np.zeros(rate * 10, np.float32)
+    for block in range(60):
+        front_end.push(block * len(silence), silence)
+    position = 60 * len(silence) + rate + 5
+    pulse = np.exp(-(((np.arange(3 * rate) - rate - 5) / rate / 0.00025) ** 2)).astype(np.float32)
+    window = next(w for w in front_end.push(60 * len(silence), pulse) if w.start + rate * 0.9 > position)
+    energy = window.waveform.astype(np.float64) ** 2
+    centre = float((np.arange(WINDOW_SAMPLES) * energy).sum() / energy.sum())
+    assert abs(centre / 16_000 * rate + window.start - position) < 0.2
 
 
 def test_sound_at_16_khz_passes_bit_exact() -> None:
