@@ -26,6 +26,8 @@ IDLE_S = 5.0
 """Between two beats of an idle thread."""
 ALERTS_FIRST_S = 1.0
 """While alerts wait: until the next look."""
+HOLD_S = 60.0
+"""Alerts that still wait then are refused, or not receipted: that must not cost the clips as well."""
 FIRST_RETRY_S = 5.0
 BATCH = 16
 """Clips looked at together."""
@@ -61,6 +63,7 @@ class Storage:
         self._failures = 0
         self._problem = ""
         self._not_before_s = 0.0
+        self._held_since_s: float | None = None
         self._wanted = True
         self._working = False
         self._stopping = False
@@ -135,7 +138,7 @@ class Storage:
             return BUDGET_LOOK_S
         if kind == "folder":
             return self._work_on_folder()
-        if self._alerts_first():
+        if self._alerts_go_first():
             self._wanted = True
             self._not_before_s = time.monotonic() + ALERTS_FIRST_S
             return BUDGET_LOOK_S
@@ -188,6 +191,15 @@ class Storage:
 
     # S3 --------------------------------------------------------------------------------------------------------
 
+    def _alerts_go_first(self) -> bool:
+        """Alerts wait, and not for so long that something else must be the matter."""
+        if not self._alerts_first():
+            self._held_since_s = None
+            return False
+        if self._held_since_s is None:
+            self._held_since_s = time.monotonic()
+        return time.monotonic() - self._held_since_s < HOLD_S
+
     def _due(self) -> list[ClipRow]:
         """Clips to upload now, oldest first: they may leave, fit today's budget, and are asked for if they must be."""
         asked = True if self._settings.storage.metered.clips_on_request else None
@@ -208,7 +220,7 @@ class Storage:
         try:
             with UploaderProcess(connection, self._settings.storage.timeout_s, self._go_on) as uploader:
                 for row in rows:
-                    if not uploader.takes_more or self._alerts_first() or not self._upload_one(uploader, row):
+                    if not uploader.takes_more or self._alerts_go_first() or not self._upload_one(uploader, row):
                         return
         except StoppedError:
             log.info("an upload was broken off; it is repeated at the next start")

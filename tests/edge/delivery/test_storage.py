@@ -250,6 +250,21 @@ def test_alerts_go_before_clips(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake")
+def test_alerts_that_are_never_taken_do_not_hold_clips_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "HOLD_S", 0.5)
+    yard = Yard(tmp_path / "state", busy=lambda: True, **S3)
+    yard.add("a1")
+    yard.add("a2")
+    yard.storage.start()
+    time.sleep(0.3)
+    assert yard.jobs() == []
+    until(lambda: yard.storage.waiting == 0, 8, "both are uploaded")
+    yard.stop()
+
+
+@pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("trouble", ["dns", "die", "rubbish", "server"])
 def test_after_trouble_it_is_tried_again_and_the_trouble_is_named_until_then(tmp_path: Path, trouble: str) -> None:
     yard = Yard(tmp_path / "state", **S3)
