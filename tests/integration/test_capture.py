@@ -29,7 +29,7 @@ class Listening:
     """A capture of the pipe's microphone, and what it said."""
 
     def __init__(self, rate_hz: int = RATE_HZ) -> None:
-        self.settings = AudioSettings(backend="pulse", sample_rate_hz=rate_hz, no_audio_after_s=2.0, retry_s=0.5)
+        self.settings = AudioSettings(backend="pulse", sample_rate_hz=rate_hz, no_audio_after_s=1.0, retry_s=0.5)
         self.ring = Ring(rate_hz, 30.0)
         self.clock = Clock(rate_hz)
         self.states: list[tuple[float, str | None]] = []
@@ -51,7 +51,8 @@ class Listening:
 
 
 @pytest.fixture
-def listening(pulse: PulseServer) -> Iterator[Listening]:
+def listening(pulse: PulseServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listening]:
+    monkeypatch.setattr("edge.upkeep.liveness.RECOVERED_AFTER_S", 0.5)
     pulse.background = noise(1.0, seed=99) // 100
     listening = Listening()
     yield listening
@@ -145,8 +146,8 @@ def test_a_capture_started_before_the_sound_server_hears_it_when_it_comes(pulse:
 def test_a_close_that_hangs_ends_the_process_by_the_hook(
     pulse: PulseServer, listening: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.audio.capture.ABANDON_S", 2.0)
-    monkeypatch.setattr("edge.audio.capture.HUNG_S", 2.0)
+    monkeypatch.setattr("edge.audio.capture.ABANDON_S", 1.0)
+    monkeypatch.setattr("edge.audio.capture.HUNG_S", 1.0)
     released = threading.Event()
     blocked = threading.Event()
     listening.capture.start()
@@ -179,7 +180,7 @@ def test_the_level_of_wake_ups_and_work_in_the_callback_is_small(pulse: PulseSer
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(microphone._Callback, "__call__", timed)
         listening.capture.start()
-        assert listening.ring.wait(5 * RATE_HZ, 15)
+        assert listening.ring.wait(2 * RATE_HZ, 15)
         assert listening.capture.stop(5)
     audio_s = listening.ring.end / RATE_HZ
     assert len(spent) / audio_s < 20

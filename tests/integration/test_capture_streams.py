@@ -129,15 +129,17 @@ def test_a_stream_that_was_cut_is_connected_anew_and_leaves_a_gap(radio: Radio) 
     capture = Capture(settings, ring, Clock(RATE_HZ), Liveness(2.0), lambda state: None)
     capture.start()
     try:
-        assert ring.wait(2 * RATE_HZ, 15)
+        assert ring.wait(RATE_HZ, 15)
         radio.cut.set()
         time.sleep(0.5)
         radio.cut.clear()
         at = ring.end
-        assert ring.wait(at + 2 * RATE_HZ, 15)
+        assert ring.wait(at + RATE_HZ, 15)
         assert radio.connections >= 2
         assert ring.gap_count >= 1
-        assert ring.wait(ring.end + 5 * RATE_HZ, 15)
+        deadline_s = time.monotonic() + 10
+        while capture.problem is not None and time.monotonic() < deadline_s:
+            time.sleep(0.1)
         assert capture.problem is None
     finally:
         assert capture.stop(5)
