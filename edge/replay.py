@@ -8,7 +8,7 @@ JSON lines on standard output, one per event when it has ended, or one per windo
 ``t`` is the start of the window in seconds. With several recordings each line also names its ``file``. Progress
 and complaints go to standard error. Sound is streamed, so a day takes no more memory than a minute.
 
-A recording ends as if a window of silence followed it (see `Detector.finish`), and one that is shorter than a
+A recording ends as if a window of its own silence followed it (see `Detector.finish`), and one that is shorter than a
 window is padded to one. Storms are not collapsed: this prints what was heard, not what a ranger is sent.
 """
 
