@@ -39,6 +39,7 @@ from edge.upkeep.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+PRUNE_EVERY_S = 3600.0
 STOP_S = 4.0
 """A stop is clean within 5 s; this is what the stages may take of it."""
 DRAIN_S = 30.0
@@ -60,9 +61,12 @@ class Daemon:
         self.started_s = process_started_s
         self.first_window_s: float | None = None
         self.watchdog = watchdog
+        self.source_hangs = False
+        """The source did not come back when it was stopped: the process must not wait for it at its end."""
         self._stop = threading.Event()
         self._listening_over = threading.Event()
         self._audio_changed = threading.Event()
+        self._prune_s = process_started_s + PRUNE_EVERY_S
         self._listen_beat = 0
         # Sound first: a window needs a second of it, and the model is verified and loaded meanwhile.
         source = open_source(settings.audio)
@@ -135,6 +139,9 @@ class Daemon:
         if self.clock.poll() and self.clock.synchronised:
             corrected = self.desk.correct_times()
             log.warning("the clock was set; %d earlier alerts were sent again with the right time", corrected)
+        if time.monotonic() >= self._prune_s:
+            self._prune_s = time.monotonic() + PRUNE_EVERY_S
+            self.outbox.prune(self.clock.now())
         if self._audio_changed.is_set():
             self._audio_changed.clear()
             self.reporting.due_at_once = True
@@ -154,7 +161,7 @@ class Daemon:
             return max(least_s, until_s - time.monotonic())
 
         self._stop.set()
-        self.capture.stop(min(1.0, left_s()))
+        self.source_hangs = not self.capture.stop(min(1.0, left_s()))
         self.ring.close()
         self._listener.join(min(1.0, left_s()))
         self.clips.stop(min(2.0, left_s()))
@@ -264,6 +271,11 @@ def _end(daemon: Daemon, watchdog: Watchdog, code: int) -> int:
     watchdog.stopping()
     daemon.stop()
     log.info("stopped")
+    if daemon.source_hangs:
+        # PortAudio's own clean-up at exit would hang as its stream does.
+        log.warning("the source hangs; leaving without its clean-up")
+        logging.shutdown()
+        os._exit(code)
     return code
 
 
