@@ -1,6 +1,8 @@
 """A whole model file from Google's YAMNet and a head."""
 
 import hashlib
+import os
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +10,33 @@ from numpy.typing import NDArray
 from converters.flatbuffer import GraphError
 from converters.golden import golden
 from converters.head import Head, append_head
-from converters.head_file import About
+from converters.head_file import GUN_SHOT, About, load
 from converters.yamnet import cut
 from edge.detection import audioset
 from edge.detection.graph import Graph
 from edge.detection.model import PatchScorer
-from edge.detection.model_file import Manifest, ModelFileError, build
+from edge.detection.model_file import Manifest, ModelFileError, build, read_bytes
+from edge.detection.verify import verify
 from edge.detection.waveform_yamnet import read_labels
+
+
+def model_from_yamnet(yamnet: Path, out: Path, head: Path | None = None) -> About:
+    """Write the model file that Google's ``yamnet`` makes with a trained head (the committed one without ``head``).
+
+    Verified before it has its name. Returns what the head says of itself.
+
+    Raises:
+        GraphError, ModelFileError, OSError: a file cannot be used or written; ``out`` is as it was.
+    """
+    about, weights, biases = load(head or GUN_SHOT)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(with_yamnet(read_bytes(yamnet), about, weights, biases))
+        verify(temporary)
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return about
 
 
 def with_yamnet(content: bytes, about: About, weights: NDArray[np.float32], biases: NDArray[np.float32]) -> bytes:

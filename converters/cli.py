@@ -1,6 +1,5 @@
 """``ecosight-convert``: one model in, another format out."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,27 +20,18 @@ def yamnet(
     head: Annotated[Path | None, typer.Option(help="Trained head; without it, the one that comes along.")] = None,
 ) -> None:
     """Cut YAMNet at its log-mel patch, append a head, and write a model file for ecosight-edge."""
-    from converters.build import with_yamnet
+    from converters.build import model_from_yamnet
     from converters.flatbuffer import GraphError
-    from converters.head_file import GUN_SHOT, load
-    from edge.detection.model_file import ModelFileError, read_bytes
-    from edge.detection.verify import verify
+    from edge.detection.model_file import ModelFileError
 
     try:
-        about, weights, biases = load(head or GUN_SHOT)
-        data = with_yamnet(read_bytes(file), about, weights, biases)
-        temporary = out.with_name(f".{out.name}.{os.getpid()}")
-        temporary.write_bytes(data)
-        try:
-            verify(temporary)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
+        about = model_from_yamnet(file, out, head)
     except (GraphError, ModelFileError, OSError) as error:
         typer.echo(f"{file}: {error}", err=True)
         raise typer.Exit(1) from error
     decision = about.decisions[about.ensemble_label]
+    size_kib = out.stat().st_size / 1024
     typer.echo(
-        f"{out}: {about.name} {about.version}, {len(data) / 1024:.0f} KiB, alerts on {', '.join(about.decisions)} "
+        f"{out}: {about.name} {about.version}, {size_kib:.0f} KiB, alerts on {', '.join(about.decisions)} "
         f"from a score of {decision.threshold:g}"
     )

@@ -7,6 +7,7 @@ storage and MQTT have one of their own; the main thread sees to signals, health 
 import faulthandler
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -213,22 +214,30 @@ class Daemon:
 
 
 class _Signals:
-    """What was asked for by signals. Handlers only note it; the main loop acts."""
+    """What was asked for by signals. Handlers only note it; the main loop acts.
+
+    They wake the loop through an eventfd: a handler runs in the middle of the main thread, so a lock that it
+    took (an Event has one) could already be held by what it interrupted.
+    """
 
     def __init__(self) -> None:
         self.stop = False
         self.reload = False
-        self.woken = threading.Event()
-        signal.signal(signal.SIGTERM, self._note)
-        signal.signal(signal.SIGINT, self._note)
-        signal.signal(signal.SIGHUP, self._note)
+        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until a signal or the timeout."""
+        if select.select([self._woken], [], [], timeout_s)[0]:
+            os.eventfd_read(self._woken)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self.reload = True
         else:
             self.stop = True
-        self.woken.set()
+        os.eventfd_write(self._woken, 1)
 
 
 def run(config: Path | None) -> int:
@@ -251,8 +260,7 @@ def run(config: Path | None) -> int:
     watchdog.ready("listening")
     try:
         while True:
-            signals.woken.wait(TICK_S)
-            signals.woken.clear()
+            signals.wait(TICK_S)
             if signals.stop or daemon.orders.restart_wanted.is_set():
                 return _end(daemon, watchdog, 0)
             if not daemon.tick():

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from converters.backbone import BackboneError, find_yamnet
-from converters.cli import convert_yamnet
+from converters.build import model_from_yamnet
 from edge.delivery.messages import ROOT, Alert, Clip
 from trainer.scene import Annotation, write_scene
 
@@ -67,7 +67,7 @@ def _model() -> Path:
     yamnet = find_yamnet(HOME / ".cache", [HOME.parent / "shared" / "data" / "yamnet" / "yamnet.tflite"])
     model = HOME / ".cache" / "demo-model.tflite"
     model.parent.mkdir(exist_ok=True)
-    convert_yamnet(yamnet, model)
+    model_from_yamnet(yamnet, model)
     return model
 
 

@@ -27,6 +27,7 @@ HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
 from converters.backbone import find_yamnet  # noqa: E402
+from converters.build import model_from_yamnet  # noqa: E402
 from edge.bench import daemon_cost, private_broker, rss_mib  # noqa: E402
 from tests.integration.receiver import Receiver, wait_until  # noqa: E402
 from tests.running import SITE, RunningDaemon  # noqa: E402
@@ -55,10 +56,10 @@ def main() -> int:
 
 
 def _model(folder: Path) -> Path:
-    from converters.build import model_from_yamnet
-
     path = folder / "model.tflite"
-    model_from_yamnet(find_yamnet(HOME / ".cache", [HOME.parent / "shared" / "data" / "yamnet" / "yamnet.tflite"]), path)
+    model_from_yamnet(
+        find_yamnet(HOME / ".cache", [HOME.parent / "shared" / "data" / "yamnet" / "yamnet.tflite"]), path
+    )
     return path
 
 

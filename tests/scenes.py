@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converters.build import model_from_yamnet
 from trainer.scene import ambience, demo_scene
 
 RATE_HZ = 48_000
@@ -13,11 +14,8 @@ RATE_HZ = 48_000
 @pytest.fixture(scope="session")
 def model(yamnet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model file that `ecosight-convert yamnet` makes of Google's network."""
-    return yamnet
-    from converters.cli import convert_yamnet
-
     path = tmp_path_factory.mktemp("model") / "model.tflite"
-    convert_yamnet(yamnet, path)
+    model_from_yamnet(yamnet, path)
     return path
 
 

@@ -101,9 +101,7 @@ def test_sighup_takes_a_new_configuration_and_keeps_the_old_one_where_the_new_is
         wait_until(lambda: _newest(receiver, "health")["hop_s"] == 0.48, "the new hop")
         daemon.configure({"detection": {"hop_s": 99}})
         daemon.signal(signal.SIGHUP)
-        wait_until(
-            lambda: "configuration:refused" in _newest(receiver, "health")["problems"], "the refusal in health"
-        )
+        wait_until(lambda: "configuration:refused" in _newest(receiver, "health")["problems"], "the refusal in health")
         assert _newest(receiver, "health")["hop_s"] == 0.48
         assert "detection.hop_s = 99" in daemon.said()
         assert daemon.stop() == 0
