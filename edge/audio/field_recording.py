@@ -24,7 +24,7 @@ from edge.audio.capture import Capture
 from edge.audio.clock import Clock
 from edge.audio.ring import Overwritten, Ring
 from edge.audio.source import SourceError, open_source
-from edge.delivery.durable import make_folder, place, stage
+from edge.durable import make_folder, place, stage
 from edge.settings import AudioSettings, EdgeSettings
 from edge.upkeep.liveness import Liveness
 

@@ -4,8 +4,8 @@ import json
 import logging
 from pathlib import Path
 
+from edge import durable
 from edge.audio.clock import Clock
-from edge.delivery import durable
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import __version__
+from edge import __version__, durable
 from edge.audio.clock import Clock
-from edge.delivery import durable, evidence, flac
+from edge.delivery import evidence, flac
 from edge.delivery.messages import Alert, Clip, storage_key
 from edge.delivery.outbox import Outbox
 from edge.delivery.privacy import Hearing, Verdict, judge

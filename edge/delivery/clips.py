@@ -27,11 +27,11 @@ from edge.audio.clock import Clock
 from edge.audio.ring import Overwritten, Ring
 from edge.delivery import evidence
 from edge.delivery.clip_writing import ClipWriter, Cut
-from edge.delivery.durable import make_folder
 from edge.delivery.messages import Alert
 from edge.delivery.outbox import Outbox
 from edge.delivery.privacy import Hearing
 from edge.delivery.retention import Retention
+from edge.durable import make_folder
 from edge.settings import EdgeSettings
 
 log = logging.getLogger(__name__)

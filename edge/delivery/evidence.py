@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge.delivery import durable
+from edge import durable
 from edge.delivery.messages import Alert, Clip, Moment
 from edge.delivery.outbox import ClipFile, Outbox
 

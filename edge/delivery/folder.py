@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from edge.delivery import durable
+from edge import durable
 from edge.delivery.evidence import description_path, sha256_of
 
 NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.delivery.durable import commit_bytes, make_folder
 from edge.detection.model import Model, load
 from edge.detection.model_file import ModelFileError
 from edge.detection.verify import verify
+from edge.durable import commit_bytes, make_folder
 
 log = logging.getLogger(__name__)
 

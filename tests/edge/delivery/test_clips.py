@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from edge.delivery import durable, evidence
+from edge import durable
+from edge.delivery import evidence
 from edge.delivery.clips import SHOT_S, ClipRequest
 from edge.delivery.flac import bits_of, write_flac
 from edge.delivery.messages import Clip

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from edge.audio.clock import Clock
 from edge.delivery import s3, storage
 from edge.delivery.budget import DailyBytes
-from edge.delivery.durable import make_folder
 from edge.delivery.evidence import description_path, sha256_of
 from edge.delivery.faults import explain
 from edge.delivery.messages import Clip, storage_key
 from edge.delivery.outbox import Outbox
 from edge.delivery.storage import Storage
+from edge.durable import make_folder
 from tests.edge.delivery.clip_parts import settings, until
 from tests.edge.delivery.examples import NOON, clip
 
