@@ -47,7 +47,7 @@ def new_client(settings: EdgeSettings) -> paho.Client:
     if username:
         client.username_pw_set(username, password)
     if mqtt.tls:
-        client.tls_set_context(_tls_context(settings))
+        client.tls_set_context(tls_context(settings))
     return client
 
 
@@ -96,14 +96,22 @@ def explain(error: Exception) -> tuple[str, str]:
     return "mqtt:unreachable", f"the broker cannot be reached: {error or type(error).__name__}"
 
 
-def _tls_context(settings: EdgeSettings) -> ssl.SSLContext:
+def tls_context(settings: EdgeSettings) -> ssl.SSLContext:
+    """Whom the device trusts, and how it identifies itself.
+
+    Raises:
+        SettingsError: a certificate or key file cannot be used.
+    """
     mqtt = settings.mqtt
     try:
         context = ssl.create_default_context(cafile=str(mqtt.ca_file) if mqtt.ca_file else None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if mqtt.client_certificate_file:
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(f"mqtt.ca_file {mqtt.ca_file}: {error}") from error
+    if mqtt.client_certificate_file:
+        try:
             context.load_cert_chain(mqtt.client_certificate_file, mqtt.client_key_file)
-    except (OSError, ssl.SSLError) as error:
-        files = [str(f) for f in (mqtt.ca_file, mqtt.client_certificate_file, mqtt.client_key_file) if f]
-        raise SettingsError(f"mqtt: cannot use the certificates {', '.join(files)}: {error}") from error
+        except OSError as error:
+            files = f"{mqtt.client_certificate_file} with {mqtt.client_key_file}"
+            raise SettingsError(f"mqtt.client_certificate_file {files}: {error}") from error
     return context

@@ -10,15 +10,16 @@ import ssl
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.delivery.messages import Response, Topics
+from edge.delivery.mqtt_session import tls_context
 from edge.settings import EdgeSettings, SettingsError, secret
 from edge.upkeep.doctor.certificate import validity
 from edge.upkeep.doctor.examination import Outcome, bad, doubtful, good
-
-if TYPE_CHECKING:
-    import paho.mqtt.client as paho
 
 TIMEOUT_S = 10.0
 NO_SUBSCRIBERS = 16
@@ -107,9 +108,6 @@ class Broker:
 
     def connect(self) -> Outcome:
         """MQTT CONNECT with the device's user."""
-        import paho.mqtt.client as paho
-        from paho.mqtt.enums import CallbackAPIVersion
-
         name = f"ecosight-doctor-{secrets.token_hex(4)}"
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
         client.connect_timeout = TIMEOUT_S
@@ -223,24 +221,3 @@ class Broker:
         context.verify_mode = ssl.CERT_NONE
         with self._dial() as link, context.wrap_socket(link, server_hostname=self._mqtt.host) as tls:
             return tls.getpeercert(binary_form=True) or b""
-
-
-def tls_context(settings: EdgeSettings) -> ssl.SSLContext:
-    """As the daemon trusts and identifies itself.
-
-    Raises:
-        SettingsError: a file cannot be used.
-    """
-    mqtt = settings.mqtt
-    try:
-        context = ssl.create_default_context(cafile=str(mqtt.ca_file) if mqtt.ca_file else None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-    except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(f"mqtt.ca_file {mqtt.ca_file}: {error}") from error
-    if mqtt.client_certificate_file:
-        try:
-            context.load_cert_chain(mqtt.client_certificate_file, mqtt.client_key_file)
-        except OSError as error:
-            files = f"{mqtt.client_certificate_file} with {mqtt.client_key_file}"
-            raise SettingsError(f"mqtt.client_certificate_file {files}: {error}") from error
-    return context
