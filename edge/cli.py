@@ -197,14 +197,15 @@ def config_check(config: Config = None) -> None:
 
 @config_app.command("show")
 def config_show(config: Config = None) -> None:
-    """The configuration as the daemon sees it, defaults included (YAML). Secrets stand in files, not here."""
+    """The configuration as the daemon sees it, defaults included (YAML), without the passwords of addresses."""
     import yaml
 
+    from edge.redaction import tree_without_passwords
     from edge.settings import load
 
     with _clear_errors():
-        tree = load(config).model_dump(mode="json")
-    typer.echo(yaml.safe_dump(tree, sort_keys=False), nl=False)
+        tree = tree_without_passwords(load(config).model_dump(mode="json"))
+    typer.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), nl=False)
 
 
 @config_app.command("schema")

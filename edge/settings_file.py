@@ -17,6 +17,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from edge.redaction import without_passwords
+
 ENVIRONMENT_PREFIX = "ECOSIGHT_"
 # Variables with our prefix that are not settings: they steer tests and scripts.
 NOT_SETTINGS = frozenset({"ECOSIGHT_YAMNET", "ECOSIGHT_DATA", "ECOSIGHT_REQUIRE_ALL", "ECOSIGHT_CONFIG"})
@@ -248,7 +250,7 @@ def _shown(value: object, keys: Keys = ()) -> str:
         return "a section"
     if isinstance(value, list):
         return "a list"
-    text = repr(value)
+    text = repr(without_passwords(value) if isinstance(value, str) else value)
     return text if len(text) <= _LONGEST_VALUE_SHOWN else text[: _LONGEST_VALUE_SHOWN - 1] + "…"
 
 

@@ -25,6 +25,7 @@ from edge.audio.clock import Clock
 from edge.audio.ring import Overwritten, Ring
 from edge.audio.source import SourceError, open_source
 from edge.durable import make_folder, place, stage
+from edge.redaction import without_passwords
 from edge.settings import AudioSettings, EdgeSettings
 from edge.upkeep.liveness import Liveness
 
@@ -138,7 +139,7 @@ def _wait_for_sound(capture: Capture, ring: Ring, index: int, settings: AudioSet
             break
     if ring.end < index:
         raise SourceError(
-            f"no sound from {settings.source} {settings.location or settings.device}: "
+            f"no sound from {settings.source} {without_passwords(settings.location or settings.device)}: "
             f"{capture.detail or capture.problem or 'it gives no samples'}"
         )
 

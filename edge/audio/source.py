@@ -81,6 +81,8 @@ def open_source(settings: AudioSettings) -> Source:
         from edge.audio.streams import FfmpegStream, StdinStream
 
         return StdinStream(settings) if settings.source == "stdin" else FfmpegStream(settings)
+    if "://" in settings.location:
+        raise SourceError(f"audio.source is {settings.source!r}, but audio.location is an address: set source: url")
     from edge.audio.recordings import FileSource, FolderSource
 
     return FileSource(settings) if settings.source == "file" else FolderSource(settings)

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import select
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.source import Sink, SourceError, SourceLost
+from edge.redaction import without_passwords
 from edge.settings import AudioSettings
 
 LOG = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class FfmpegStream:
         self.live = "://" in settings.location and not settings.location.startswith("file://")
         self.latency_s = 0.0
         self.sample_rate_hz = settings.sample_rate_hz
-        self.description = without_password(settings.location)
+        self.description = without_passwords(settings.location)
 
     def run(self, sink: Sink, stop: threading.Event) -> None:
         """Raises SourceLost at the end of a live stream; SourceError without ffmpeg, or for a file it cannot read."""
@@ -140,7 +140,7 @@ class FfmpegStream:
             said.join()
         if stop.is_set():
             return
-        why = without_password(said.last_line())
+        why = without_passwords(said.last_line())
         if self.live:
             raise SourceLost("stream_ended", why)
         if process.returncode:
@@ -194,8 +194,3 @@ class _Said:
 
     def last_line(self) -> str:
         return self._last
-
-
-def without_password(text: str) -> str:
-    """The text with ``user:password@`` in URLs shortened to ``user:…@``, fit for a log."""
-    return re.sub(r"(://[^:/@\s]+):[^@/\s]+@", r"\1:…@", text)

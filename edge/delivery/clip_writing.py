@@ -20,6 +20,7 @@ from edge.delivery.messages import Alert, Clip, storage_key
 from edge.delivery.outbox import Outbox
 from edge.delivery.privacy import Hearing, Verdict, judge
 from edge.delivery.retention import Retention
+from edge.redaction import without_passwords
 from edge.settings import EdgeSettings
 
 log = logging.getLogger(__name__)
@@ -193,8 +194,7 @@ class ClipWriter:
             may_leave=verdict.allowed,
             capture=evidence.Capture(
                 source=audio.source,
-                # A URL may hold a password.
-                device=audio.device if audio.source == "microphone" else audio.location.rpartition("@")[2],
+                device=audio.device if audio.source == "microphone" else without_passwords(audio.location),
                 channel=audio.channel,
                 sample_rate_hz=rate,
                 bits_per_sample=bits,
