@@ -79,7 +79,7 @@ def ambience(length_s: float, rate_hz: int, random: np.random.Generator, level: 
     """A quiet forest, float64 [n], about ``level`` RMS: wind in gusts, a band of insects, drips from leaves."""
     count = round(length_s * rate_hz)
     t = np.arange(count) / rate_hz
-    # Wind falls by about 6 dB an octave from some 100 Hz (Morgan & Raspet, J. Acoust. Soc. Am. 92, 1992).
+    # Wind: a rumble, here falling by 9 dB an octave above some 100 Hz.
     wind = shaped(random.standard_normal(count), rate_hz, lambda f: 1 / (1 + (f / 120) ** 2) ** 0.75)
     gusts = 1 + 0.5 * np.sin(2 * np.pi * t / 7.3 + random.uniform(0, 6.28)) * np.sin(2 * np.pi * t / 3.1)
     leaves = shaped(random.standard_normal(count), rate_hz, around(2500, 1.0))
@@ -95,7 +95,7 @@ def ambience(length_s: float, rate_hz: int, random: np.random.Generator, level: 
 
 
 def drip(rate_hz: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """A drop on a leaf or a puddle: the ringing bubble of Minnaert (Phil. Mag. 16, 1933), pitch rising."""
+    """A drop on a leaf or a puddle: the ringing bubble of Minnaert (Philosophical Magazine, 1933), pitch rising."""
     t = np.arange(round(0.04 * rate_hz)) / rate_hz
     pitch_hz = random.uniform(1200, 3000)
     return np.asarray(np.sin(2 * np.pi * pitch_hz * t * (1 + 3 * t)) * np.exp(-t / 0.008))
@@ -111,7 +111,7 @@ def wood_knock(rate_hz: int, random: np.random.Generator) -> NDArray[np.float64]
 
 
 def thunder(length_s: float, rate_hz: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """A far rumble: noise under 150 Hz that swells and rolls (Few, J. Geophys. Res. 74, 1969), peak 1."""
+    """A far rumble: noise under 150 Hz that swells and rolls, peak 1."""
     count = round(length_s * rate_hz)
     t = np.arange(count) / rate_hz
     rumble = shaped(random.standard_normal(count), rate_hz, lambda f: 1 / (1 + (f / 110) ** 4))

@@ -5,7 +5,7 @@ The same front end stands inside Google's waveform-in ``yamnet.tflite``; this on
 
     patch = log_mel(waveform_16k)        # float32 [n, 64], 96 frames of 10 ms for 15600 samples
 
-Source of every constant: AudioSet's ``mel_features.py`` and YAMNet's ``params.py`` (tensorflow/models,
+Source of every constant: AudioSet's ``mel_features.py`` and YAMNet's ``yamnet/params.py`` (both in tensorflow/models,
 research/audioset), checked against the constants in the graph.
 """
 

@@ -10,9 +10,9 @@ Run on candidates only, so it may look carefully:
    Audio Process. 13(5), 2005.
 3. Back to the start: from the peak of the envelope to the last block that still looked like background.
 4. Reflections: muzzle blasts bounce off ground and trunks. An impulse soon after a shot and clearly weaker
-   (`ECHOES`) is its reflection; within `SEPARATION_S` it is always the same shot (1200 rounds a minute are 50 ms
-   apart, rifles in full automatic fire 80 to 100 ms; Maher, "Acoustical Characterization of Gunshots", SAFE 2007,
-   shows ground reflections within 10 ms and other surfaces' within about 100 ms).
+   (`ECHOES`) is its reflection (on reflections in recordings: Maher, "Acoustical Characterization of Gunshots",
+   SAFE 2007); within `SEPARATION_S` it is always the same shot, so faster automatic fire than some 900 rounds a
+   minute is counted low.
 
 A supersonic bullet's crack reaches the microphone before the muzzle blast. Closer than `SEPARATION_S` they count
 as one; farther apart (a shooter at hundreds of metres, firing past the microphone) as two.
