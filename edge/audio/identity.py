@@ -62,7 +62,7 @@ class Card:
 
 
 def list_cards(root: Path = Path("/")) -> list[Card]:
-    """The cards that can record, by number. ``root`` is for tests on recorded trees."""
+    """The cards that can record, by number. ``root`` is for tests on trees of their own."""
     folder = root / "sys/class/sound"
     cards = []
     for path in folder.glob("card*") if folder.is_dir() else ():

@@ -1,8 +1,8 @@
-"""sysfs trees as recorded from machines with USB microphones, rebuilt below a folder.
+"""sysfs trees of machines with USB microphones, built below a folder.
 
-What the kernel shows of one card (Raspberry Pi OS 12, kernel 6.6): the class entry is a link into the device
-tree, ``device`` leads from there to the USB interface, and the interface lies in the device's folder, which is
-named after the port.
+They are written after the layout that the kernel documents (Documentation/ABI/testing/sysfs-bus-usb among others), not
+recorded from a machine: the class entry is a link into the device tree, ``device`` leads from there to the USB interface, and
+the interface lies in the device's folder, which is named after the port. Names and ids are examples.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The readers of the board, on recorded trees."""
+"""The readers of the board, on trees as the kernel shows them."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Recorded /sys and /proc trees, written below a folder."""
+"""/sys and /proc trees of boards, written below a folder: by hand, after what the kernel's drivers show, not recorded."""
 
 from pathlib import Path
 
