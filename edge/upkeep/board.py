@@ -1,6 +1,6 @@
 """What the board says about itself: temperature, throttle flags, supply, battery, disk.
 
-Everything is read from sysfs and /proc below ``root`` (``/`` on a device, a tree of their own in tests), and is None
+Everything is read from sysfs and /proc below ``root`` (``/`` on a device, a tree in tests), and is None
 where the board does not say. Nothing here needs a privilege or starts a program.
 """
 

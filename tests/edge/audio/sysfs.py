@@ -1,8 +1,8 @@
 """sysfs trees of machines with USB microphones, built below a folder.
 
 They are written after the layout that the kernel documents (Documentation/ABI/testing/sysfs-bus-usb among others), not
-recorded from a machine: the class entry is a link into the device tree, ``device`` leads from there to the USB interface, and
-the interface lies in the device's folder, which is named after the port. Names and ids are examples.
+recorded from a machine: the class entry is a link into the device tree, ``device`` leads from there to the USB
+interface, and the interface lies in the device's folder, which is named after the port. Names and ids are examples.
 """
 
 from dataclasses import dataclass

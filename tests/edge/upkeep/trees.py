@@ -1,4 +1,4 @@
-"""/sys and /proc trees of boards, written below a folder: by hand, after what the kernel's drivers show, not recorded."""
+"""/sys and /proc trees of boards, written by hand after what the kernel's drivers show; not recorded."""
 
 from pathlib import Path
 
