@@ -141,6 +141,29 @@ def test_an_overlay_in_memory_is_refused(tmp_path: Path, answers: dict[str, tupl
         assert word in done.stderr
 
 
+def test_where_findmnt_fails_stat_says_what_the_file_system_is(tmp_path: Path) -> None:
+    fakes = fake(tmp_path / "bin", "findmnt", "exit 1")
+    stat_of = 'case "$*" in *--file-system*) echo {kind} ;; *) exec /usr/bin/stat "$@" ;; esac'
+    fake(tmp_path / "bin", "stat", stat_of.format(kind="ext2/ext3"))
+    done = install("--root", tmp_path / "disk", "--files-only", path=fakes)
+    assert done.returncode == 0, done.stderr
+    for kind, word in (("tmpfs", "lies in memory (tmpfs)"), ("overlayfs", "findmnt cannot tell")):
+        fake(tmp_path / "bin", "stat", stat_of.format(kind=kind))
+        done = install("--root", tmp_path / kind, "--files-only", path=fakes)
+        assert done.returncode == 1
+        assert word in done.stderr
+        assert not (tmp_path / kind).exists()
+
+
+def test_a_file_system_that_nothing_can_name_is_refused_with_a_reason(tmp_path: Path) -> None:
+    fakes = fake(tmp_path / "bin", "findmnt", "echo no /proc >&2; exit 1")
+    fake(tmp_path / "bin", "stat", "exit 1")
+    done = install("--root", tmp_path / "root", "--files-only", path=fakes)
+    assert done.returncode == 1
+    assert "neither findmnt nor stat can tell" in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
 def test_a_32_bit_system_and_an_old_python_are_refused_at_once(tmp_path: Path) -> None:
     for name, script, word in (
         ("getconf", "echo 32", "32-bit"),
