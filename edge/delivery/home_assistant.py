@@ -1,6 +1,6 @@
 """Home Assistant discovery: one retained message makes the device appear there with its alert and its health.
 
-Device discovery as in https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload (2024.11 and up).
+Device discovery as in https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload (2024.12 and up).
 """
 
 import json
