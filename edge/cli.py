@@ -75,7 +75,7 @@ def version(
 @app.command()
 def run(config: Config = None) -> None:
     """The daemon: listen, detect, alert, keep the evidence. Ends at SIGTERM, or at the end of a recording."""
-    from edge.daemon import run as run_daemon
+    from edge.service import run as run_daemon
     from edge.state_lock import AlreadyRunningError
 
     with _clear_errors():

@@ -1,37 +1,29 @@
-"""Builds the stages, starts them, watches them, stops them; nothing else.
+"""Builds the stages, starts them, watches them, stops them; nothing else. ``edge.service`` is the process around it.
 
 Threads: the capture thread fills the ring; the listening thread scores windows and commits alerts; clips,
 storage and MQTT have one of their own; the main thread sees to signals, health and the watchdog.
 """
 
-import faulthandler
 import logging
-import os
-import select
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 
-from edge import __version__, state_lock
 from edge.audio.capture import Capture
 from edge.audio.clock import Clock
 from edge.audio.ring import Ring
-from edge.audio.source import SourceError, open_source
+from edge.audio.source import open_source
 from edge.delivery.alerts import AlertDesk, Sender
 from edge.delivery.clips import ClipKeeper
 from edge.delivery.messages import LocationReport, ModelReport
 from edge.delivery.mqtt import Mqtt
 from edge.delivery.outbox import Outbox
 from edge.delivery.storage import Storage
-from edge.detection.choice import Choice, NoModelError, choose
+from edge.detection.choice import Choice, choose
 from edge.detection.detector import Detector
 from edge.orders import Orders
 from edge.reporting import Reporting
-from edge.settings import EdgeSettings, SettingsError, load
+from edge.settings import EdgeSettings
 from edge.upkeep.commands import Commands
 from edge.upkeep.liveness import Liveness
 from edge.upkeep.noise_floor import NoiseFloor
@@ -43,8 +35,8 @@ TICK_S = 1.0
 PRUNE_EVERY_S = 3600.0
 STOP_S = 4.0
 """A stop is clean within 5 s; this is what the stages may take of it."""
-DRAIN_S = 30.0
-"""After the end of a recording, how long its clips and messages may take to leave."""
+STAGES = ("capture", "listen", "clips", "mqtt", "storage")
+"""What the watchdog watches."""
 
 
 class Daemon:
@@ -69,6 +61,8 @@ class Daemon:
         self._audio_changed = threading.Event()
         self._prune_s = process_started_s + PRUNE_EVERY_S
         self._listen_beat = 0
+        self._ended_at = 0
+        """Ring position at which a loss of sound ended the open events; once for each loss."""
         # Sound first: a window needs a second of it, and the model is verified and loaded meanwhile.
         source = open_source(settings.audio)
         self.clock = Clock(source.sample_rate_hz)
@@ -83,7 +77,7 @@ class Daemon:
         )
         self.capture.start()
         try:
-            self.choice: Choice = choose(settings.detection.model, settings.state_dir)
+            self.choice: Choice = choose(settings.detection.model, settings.state_dir, keep=True)
         except BaseException:
             self.capture.stop(1.0)
             raise
@@ -105,6 +99,8 @@ class Daemon:
         closed = self.outbox.interrupt_orphans(self.clock.now(), "the device stopped before the event ended")
         if closed:
             log.warning("%d alerts of an earlier run were closed as interrupted", len(closed))
+        if self.clock.synchronised:
+            self.desk.correct_times()  # of an earlier run in this boot, before the clock was set
         model = self.choice.model
         self.mqtt.publish_retained(
             "model",
@@ -161,6 +157,8 @@ class Daemon:
         def left_s(least_s: float = 0.2) -> float:
             return max(least_s, until_s - time.monotonic())
 
+        for name in STAGES:
+            self.watchdog.forget(name)
         self._stop.set()
         self.source_hangs = not self.capture.stop(min(1.0, left_s()))
         self.ring.close()
@@ -170,35 +168,40 @@ class Daemon:
         self.mqtt.stop(left_s())
         self.reporting.stop()
         self.outbox.close()
-        for name in ("capture", "listen", "clips", "mqtt", "storage"):
-            self.watchdog.forget(name)
 
-    def drain(self) -> None:
-        """After the end of a recording: give clips and messages up to DRAIN_S to leave."""
-        until_s = time.monotonic() + DRAIN_S
-        while time.monotonic() < until_s:
-            self.watchdog.tick()
-            if not self.clips.busy and not self.storage.busy and (self.outbox.depth == 0 or not self.mqtt.connected):
-                return
-            time.sleep(0.05)
+    @property
+    def drained(self) -> bool:
+        """After the end of a recording: its clips and messages have left, as far as they can now."""
+        unsent = self.outbox.depth > 0 and self.mqtt.connected
+        return not (self.clips.busy or self.storage.busy or unsent)
 
     def _listen(self) -> None:
         try:
             while not self._stop.is_set():
                 self._listen_beat += 1
                 events = self.detector.advance(timeout_s=TICK_S)
-                if self.first_window_s is None and self.detector.windows:
+                if self.first_window_s is None and self.detector.windows + self.detector.gated:
                     self.first_window_s = time.monotonic() - self.started_s
                     log.info("first window scored %.2f s after the start of the process", self.first_window_s)
                 if events:
                     self.desk.on_events(events)
                 elif self.ring.closed and self.detector.position >= self.ring.end:
                     break
+                else:
+                    self._end_events_without_sound()
             self.desk.on_events(self.detector.finish())
         except Exception:
             log.exception("detection failed; the service manager starts it again")
         finally:
             self._listening_over.set()
+
+    def _end_events_without_sound(self) -> None:
+        """Scores end events; without sound there are none, and an event must not stay open until it returns."""
+        silent_s = time.monotonic() - self.ring.newest_at_s
+        patience_s = max(self.settings.detection.merge_s, self.settings.audio.no_audio_after_s)
+        if silent_s > patience_s and self.detector.position != self._ended_at:
+            self._ended_at = self.detector.position
+            self.desk.on_events(self.detector.finish())
 
     def _on_audio_state(self, problem: str | None) -> None:
         # Told by a capture thread; published at the next tick, which is within a second.
@@ -211,131 +214,3 @@ class Daemon:
 
     def _mqtt_is_busy(self) -> bool:
         return self.mqtt.connected and self.outbox.alerts_waiting > 0
-
-
-class _Signals:
-    """What was asked for by signals. Handlers only note it; the main loop acts.
-
-    They wake the loop through an eventfd: a handler runs in the middle of the main thread, so a lock that it
-    took (an Event has one) could already be held by what it interrupted.
-    """
-
-    def __init__(self) -> None:
-        self.stop = False
-        self.reload = False
-        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note)
-
-    def wait(self, timeout_s: float) -> None:
-        """Sleep until a signal or the timeout."""
-        if select.select([self._woken], [], [], timeout_s)[0]:
-            os.eventfd_read(self._woken)
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            self.reload = True
-        else:
-            self.stop = True
-        os.eventfd_write(self._woken, 1)
-
-
-def run(config: Path | None) -> int:
-    """The detector daemon until it is told to stop, or its recording has ended. Returns the exit code.
-
-    Raises:
-        SettingsError, NoModelError, SourceError, state_lock.AlreadyRunningError, OSError: it cannot start.
-    """
-    process_started_s = time.monotonic() - _process_age_s()
-    faulthandler.enable()
-    settings = load(config)
-    start_logging(settings.log_level)
-    log.info("ecosight-edge %s, site %s, device %s", __version__, settings.site, settings.device)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    lock = state_lock.hold(settings.state_dir)
-    signals = _Signals()
-    watchdog = Watchdog()
-    daemon = Daemon(settings, watchdog, process_started_s)
-    daemon.start()
-    watchdog.ready("listening")
-    try:
-        while True:
-            signals.wait(TICK_S)
-            if signals.stop or daemon.orders.restart_wanted.is_set():
-                return _end(daemon, watchdog, 0)
-            if not daemon.tick():
-                failed = daemon.failed
-                if not failed:
-                    daemon.drain()
-                return _end(daemon, watchdog, 1 if failed else 0)
-            if signals.reload:
-                signals.reload = False
-                daemon = _reload(daemon, config, watchdog)
-    finally:
-        lock.close()
-
-
-def _end(daemon: Daemon, watchdog: Watchdog, code: int) -> int:
-    watchdog.stopping()
-    daemon.stop()
-    log.info("stopped")
-    if daemon.source_hangs:
-        # PortAudio's own clean-up at exit would hang as its stream does.
-        log.warning("the source hangs; leaving without its clean-up")
-        logging.shutdown()
-        os._exit(code)
-    return code
-
-
-def _reload(daemon: Daemon, config: Path | None, watchdog: Watchdog) -> Daemon:
-    """A daemon on the new settings; the old one goes on where they cannot be used."""
-    watchdog.reloading()
-    try:
-        settings = load(config)
-        if settings.state_dir != daemon.settings.state_dir:
-            raise SettingsError("state_dir cannot change while the daemon runs; restart it")
-        # Looked at before anything is stopped: a bad new model must not end a good old one.
-        if choose(settings.detection.model, settings.state_dir).refused:
-            raise SettingsError(f"detection.model {settings.detection.model} was refused")
-    except (SettingsError, NoModelError) as error:
-        log.error("the new configuration is not used, the old one stays: %s", error)
-        daemon.reporting.configuration_refused = True
-        watchdog.ready("the new configuration was refused")
-        return daemon
-    if settings == daemon.settings:
-        log.info("the configuration is as it was")
-        daemon.reporting.configuration_refused = False
-        watchdog.ready("listening")
-        return daemon
-    old = daemon.settings
-    daemon.stop()
-    try:
-        fresh = Daemon(settings, watchdog, time.monotonic())
-    except (SourceError, NoModelError, OSError) as error:
-        log.error("the new configuration cannot be started, the old one goes on: %s", error)
-        fresh = Daemon(old, watchdog, time.monotonic())
-        fresh.reporting.configuration_refused = True
-    logging.getLogger().setLevel(fresh.settings.log_level.upper())
-    fresh.start()
-    watchdog.ready("listening")
-    log.info("reloaded")
-    return fresh
-
-
-def start_logging(level: str) -> None:
-    """Log to standard error; under systemd without the time, which the journal adds."""
-    under_systemd = "JOURNAL_STREAM" in os.environ
-    shape = (
-        "%(levelname)s %(name)s: %(message)s" if under_systemd else "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.basicConfig(level=level.upper(), format=shape, stream=sys.stderr)
-
-
-def _process_age_s() -> float:
-    """Seconds since this process was started, so that the time to the first window counts the imports too."""
-    try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
-    except (OSError, ValueError, IndexError):
-        return 0.0

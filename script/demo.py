@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import paho.mqtt.client as paho
+import soundfile
 import yaml
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
@@ -52,7 +53,7 @@ def main() -> int:
         viewer = Viewer(port, fast=options.fast)
         code = _listen(_configure(port, model, recording, options.fast))
         viewer.settle()
-    viewer.summary(annotations)
+    viewer.summary(recording, annotations)
     if code != 0:
         console.print(f"[red]the daemon ended with exit code {code}; its log is {OUT / 'daemon.log'}[/]")
         return 1
@@ -142,7 +143,7 @@ class Viewer:
     def __init__(self, port: int, fast: bool) -> None:
         self.alerts: dict[str, Alert] = {}
         self.clips: dict[str, Clip] = {}
-        self.latencies_s: list[float] = []
+        self.latencies_s: dict[str, float] = {}
         self._fast = fast
         self._client = paho.Client(CallbackAPIVersion.VERSION2, "demo-viewer", protocol=paho.MQTTv5)
         self._client.on_connect = lambda client, *_: client.subscribe(f"{ROOT}/{SITE}/+/+", qos=1)
@@ -169,40 +170,46 @@ class Viewer:
         elif leaf == "clip":
             clip = Clip.model_validate_json(message.payload)
             self.clips[clip.alert_id] = clip
-            console.print(f"  [dim]{arrived:%H:%M:%S}[/] clip {clip.state}: {clip.key} ({clip.duration_s:.1f} s)")
+            said = f"  [dim]{arrived:%H:%M:%S}[/] clip {clip.state}: {clip.duration_s:.1f} s, {clip.key}"
+            console.print(said, soft_wrap=True)
         elif leaf == "availability":
             console.print(f"  [dim]{arrived:%H:%M:%S}[/] {DEVICE} is {json.loads(message.payload)['state']}")
 
     def _say_new(self, alert: Alert, latency_s: float) -> None:
         text = f"  [dim]{datetime.now(UTC):%H:%M:%S}[/] [bold red]{alert.label}[/] score {alert.score:.2f}"
         if not self._fast:
-            self.latencies_s.append(latency_s)
+            self.latencies_s[alert.alert_id] = latency_s
             text += f", [bold]{latency_s:.2f} s after the shot[/]"
         console.print(text)
 
-    def summary(self, annotations: list[Annotation] | None) -> None:
+    def summary(self, recording: Path, annotations: list[Annotation] | None) -> None:
         """What arrived, and where it is."""
+        rate_hz = soundfile.info(recording).samplerate
+        alerts = sorted(self.alerts.values(), key=lambda a: a.onset.sample)
         table = Table(title="Alerts")
-        for heading in ("onset (UTC)", "label", "score", "shots", "clip"):
-            table.add_column(heading)
-        for alert in sorted(self.alerts.values(), key=lambda a: a.onset.sample):
-            clip = self.clips.get(alert.alert_id)
-            place = "none"
-            if clip is not None:
-                place = clip.state if clip.state != "uploaded" else str(_clip_file(clip))
+        for heading in ("onset in the recording", "label", "score", "shots", "onset to alert"):
+            table.add_column(heading, justify="right")
+        for alert in alerts:
+            delay_s = self.latencies_s.get(alert.alert_id)
             table.add_row(
-                f"{alert.onset.utc:%H:%M:%S.%f}"[:-3], alert.label, f"{alert.score:.2f}", str(alert.shots), place
+                f"{alert.onset.sample / rate_hz:.3f} s",
+                alert.label,
+                f"{alert.score:.2f}",
+                str(alert.shots),
+                "" if delay_s is None else f"{delay_s:.2f} s",
             )
         console.print(table)
         if annotations is not None:
             shots = sum(len(a.onsets_s) for a in annotations if a.shot)
-            console.print(f"The scene has {shots} shots; {sum(a.shots for a in self.alerts.values())} were counted.")
+            console.print(f"The scene has {shots} shots; {sum(a.shots for a in alerts)} were counted.")
         if self.latencies_s:
-            middle = sorted(self.latencies_s)[len(self.latencies_s) // 2]
-            console.print(f"Onset to alert: median {middle:.2f} s, worst {max(self.latencies_s):.2f} s.")
-        console.print(
-            f"Everything is in {OUT.relative_to(HOME)}/: scene.wav, edge.yaml, daemon.log, state/storage/ (clips)"
-        )
+            middle = sorted(self.latencies_s.values())[len(self.latencies_s) // 2]
+            console.print(f"Onset to alert: median {middle:.2f} s, worst {max(self.latencies_s.values()):.2f} s.")
+        console.print("Clips, each with its JSON beside it:")
+        for clip in (self.clips[a.alert_id] for a in alerts if a.alert_id in self.clips):
+            place = str(_clip_file(clip)) if clip.state == "uploaded" else f"{clip.state} {clip.reason}"
+            console.print(f"  {place}", soft_wrap=True)
+        console.print(f"Log, configuration and sound: {OUT.relative_to(HOME)}/")
 
 
 def _clip_file(clip: Clip) -> Path:

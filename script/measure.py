@@ -32,6 +32,7 @@ from edge.bench import daemon_cost, private_broker, rss_mib  # noqa: E402
 from tests.integration.receiver import Receiver, wait_until  # noqa: E402
 from tests.running import SITE, RunningDaemon  # noqa: E402
 from trainer.scene import ambience, demo_scene  # noqa: E402
+from trainer.synth import Gun, Place, gunshot  # noqa: E402
 
 RATE_HZ = 48_000
 
@@ -71,14 +72,14 @@ def _shot() -> NDArray[np.float32]:
 
 
 def latency(folder: Path, model: Path, shots: int) -> dict[str, Any]:
-    """From the true onset (by sample) to the arrival of the ``new`` message. Shots stand 5 to 6 s apart, at random
-    phases of the hop."""
+    """From the true onset (by sample) to the arrival of the ``new`` message. Every shot is another one, 30 to 60 m
+    away; they stand 5 to 6 s apart, at random phases of the hop."""
     chance = np.random.default_rng(3)
-    shot = _shot()
     at_s = 4.0 + np.cumsum(chance.uniform(5.0, 6.0, shots))
     sound = ambience(float(at_s[-1]) + 5.0, RATE_HZ, chance).astype(np.float32)
     for onset_s in at_s:
-        start = round(onset_s * RATE_HZ) - RATE_HZ // 10
+        start = round(onset_s * RATE_HZ)
+        shot = 0.35 * gunshot(Gun(), Place(distance_m=chance.uniform(30, 60)), RATE_HZ, chance)
         sound[start : start + len(shot)] += shot
     soundfile.write(folder / "shots.wav", sound.clip(-1, 1), RATE_HZ, subtype="PCM_16")
     with private_broker(folder) as port:

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import yaml
 
@@ -43,12 +43,13 @@ class RunningDaemon:
                 self._tree[key] = value
         self.config.write_text(yaml.safe_dump(self._tree))
 
-    def start(self, environment: dict[str, str] | None = None) -> None:
+    def start(self, environment: dict[str, str] | None = None, stdin: int | None = None) -> None:
         RunningDaemon.started.append(self)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ECOSIGHT_")}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "edge", "run", "--config", str(self.config)],
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 env={**inherited, **(environment or {})},
@@ -58,6 +59,12 @@ class RunningDaemon:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """What ``start(stdin=subprocess.PIPE)`` opened."""
+        assert self._process is not None and self._process.stdin is not None
+        return self._process.stdin
 
     @property
     def running(self) -> bool:

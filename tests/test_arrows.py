@@ -90,7 +90,7 @@ def test_a_dashboard_can_import_the_messages_without_numpy_or_mqtt() -> None:
 
 
 def test_the_daemon_imports_nothing_heavy() -> None:
-    assert not loaded_by("edge.daemon", TOO_HEAVY_FOR_THE_DAEMON)
+    assert not loaded_by("edge.service", TOO_HEAVY_FOR_THE_DAEMON)
 
 
 def loaded_by(module: str, unwanted: tuple[str, ...]) -> list[str]:

@@ -23,7 +23,7 @@ from edge.detection.model_file import Decision, Role
 from edge.detection.waveform_yamnet import read_labels
 from trainer.card import card_of
 from trainer.embeddings import HOP_S, Embedder, Track
-from trainer.judge import Judged, false_alarms_per_hour, recall, threshold_at
+from trainer.judge import CERTAIN_ABOVE, Judged, false_alarms_per_hour, recall, threshold_at
 from trainer.pack import Clip, licence_of, read_pack, split_by_licence
 from trainer.sounds import Rendering, as_it_is, louder_or_softer, mixed_into, random_of, read_clip
 
@@ -201,7 +201,7 @@ def train(data: Path, yamnet: Path, cache: Path, out: Path, version: str, progre
         "refused_by_licence": len(refused),
     }
     # The offset puts the threshold at a score of a half, whatever the margin is.
-    decision = Decision(threshold=0.5, release=round(float(1 / (1 + np.exp(RELEASE_BELOW / SCALE))), 3), hits=HITS)
+    decision = Decision(threshold=0.5, release=_score(-RELEASE_BELOW), hits=HITS, certain=_score(CERTAIN_ABOVE))
     about = About(
         name="yamnet-gun-shot",
         version=version,
@@ -221,6 +221,11 @@ def train(data: Path, yamnet: Path, cache: Path, out: Path, version: str, progre
     )
     save(out, about, head.weights, head.biases)
     return about
+
+
+def _score(margin: float) -> float:
+    """The score at a margin over the threshold."""
+    return round(float(1 / (1 + np.exp(-margin / SCALE))), 3)
 
 
 def _figures(pairs: Sequence[tuple[Example, Judged]], threshold: float) -> dict[str, object]:

@@ -17,6 +17,11 @@ from edge.settings import DetectionSettings
 RATE_HZ = 16_000
 
 
+CERTAIN_ABOVE = 2.2
+"""Margin over the threshold from which one window is enough. On sound without shots it cost less than one false
+alarm in ten, and it tells near shots a hop earlier."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """Margins of one recording's windows, in order, and its length."""
@@ -31,7 +36,8 @@ def events(margins: NDArray[np.float64], threshold: float, release: float, hits:
     settings = DetectionSettings(hop_s=hop_s)
     # The logic wants scores between 0 and 1: any monotonic map gives the same events.
     scores = 1 / (1 + np.exp(-(margins - threshold)))
-    rule = Rule("gun_shot", 0.5, float(1 / (1 + np.exp(threshold - release))), hits)
+    certain = float(1 / (1 + np.exp(-CERTAIN_ABOVE)))
+    rule = Rule("gun_shot", 0.5, float(1 / (1 + np.exp(threshold - release))), hits, certain)
     logic = EventLogic([rule], Timing.of(settings, RATE_HZ, 0.975))
     hop = round(hop_s * RATE_HZ)
     found = [event for i, score in enumerate(scores) for event in logic.observe(i * hop, [float(score)])]

@@ -47,19 +47,29 @@ def candidates(configured: Path | None, state_dir: Path) -> Iterator[Path]:
     if configured is not None:
         yield configured
         yield installed / LAST_GOOD
-        return
     newest_first = sorted(
-        (p for p in installed.glob("*.tflite") if p.name != LAST_GOOD),
+        (p for p in _models_in(installed) if p.name != LAST_GOOD),
         key=lambda p: p.stat().st_mtime,
         reverse=True,
     )
     yield from newest_first
-    yield installed / LAST_GOOD
+    if configured is None:
+        yield installed / LAST_GOOD
     yield from sorted(SHIPPED.glob("*.tflite"))
 
 
-def choose(configured: Path | None, state_dir: Path, only: bool = False) -> Choice:
+def _models_in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.glob("*.tflite"))
+    except PermissionError:  # a daemon's own folder, and we are a person who replays a recording
+        return []
+
+
+def choose(configured: Path | None, state_dir: Path, only: bool = False, keep: bool = False) -> Choice:
     """Verify and load the first usable model; with ``only``, the configured one or none.
+
+    ``keep`` is for the daemon, whose folder ``state_dir`` is: it remembers there what was verified, and keeps a
+    copy of what runs. Without it nothing is written.
 
     Raises:
         ModelFileError: with ``only``, that file cannot be used.
@@ -70,21 +80,29 @@ def choose(configured: Path | None, state_dir: Path, only: bool = False) -> Choi
         return Choice(load(configured, verify=False), configured)
     refused: list[str] = []
     for path in candidates(configured, state_dir):
-        if not path.exists():
+        if not _exists(path):
             if path == configured:
                 refused.append(f"{path}: no such file")
             continue
         try:
-            verify(path, cache_dir=state_dir / "models")
+            verify(path, cache_dir=state_dir / "models" if keep else None)
             model = load(path, verify=False)
         except ModelFileError as error:
             log.error("model refused: %s", error)
             refused.append(str(error))
             continue
-        _keep_last_good(path, state_dir)
+        if keep:
+            _keep_last_good(path, state_dir)
         return Choice(model, path, tuple(refused))
     tried = "".join(f"\n  refused: {reason}" for reason in refused)
     raise NoModelError(f"there is no usable model; {HOW_TO_GET_ONE}{tried}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _keep_last_good(path: Path, state_dir: Path) -> None:

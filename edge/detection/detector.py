@@ -9,6 +9,7 @@
 One thread runs it. It sleeps until the ring holds what the next window needs, so it wakes once per hop.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
@@ -187,5 +188,6 @@ def rules_of(model: Model, settings: DetectionSettings) -> list[Rule]:
         decision = model.manifest.decisions[label]
         threshold = min(max(decision.threshold + settings.threshold_offset, 0.01), 0.999)
         release = decision.release * threshold / decision.threshold
-        rules.append(Rule(label, threshold, release, decision.required_hits(settings.hop_s)))
+        certain = math.inf if decision.certain is None else max(threshold, decision.certain + settings.threshold_offset)
+        rules.append(Rule(label, threshold, release, decision.required_hits(settings.hop_s), certain))
     return rules

@@ -3,6 +3,7 @@
 The words that the event logic (`events`, `track`) and those who use it share.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -43,6 +44,8 @@ class Rule:
     threshold: float
     release: float
     required_hits: int
+    certain: float = math.inf
+    """A score at or above it confirms alone."""
 
 
 class Heard(NamedTuple):

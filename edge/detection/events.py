@@ -8,7 +8,8 @@ How one label goes:
 1. **Hysteresis.** A window at or above ``threshold`` is a hit and turns the track on; only a window under
    ``release`` turns it off again (a Schmitt trigger).
 2. **Confirmation.** ``required_hits`` hits without turning off in between, in windows that overlap: one shot
-   lies only in the windows that contain it. Then the event is sent as ``new``, at once.
+   lies only in the windows that contain it. One hit at or above ``certain`` is enough. Then the event is sent as
+   ``new``, at once.
 3. **Burst.** While it is open, shots join it; it ends when none came for ``merge_s``. ``update`` tells a grown
    count, at most every `UPDATE_S`. A shot that is heard to begin later than ``merge_s`` opens the next event.
 4. **Limits.** After ``max_event_s`` it is ended; the track must then turn off before it may open another. After

@@ -50,11 +50,15 @@ class Decision(_Part):
     """Windows below it end the event; under the threshold, so that an event does not flicker."""
     hits: dict[str, int] = Field(min_length=1, max_length=32)
     """Required hits by hop in seconds (``{"0.24": 2, "0.48": 1}``)."""
+    certain: float | None = Field(default=None, gt=0, lt=1)
+    """A window at or above it needs no other hit: a near shot is told a hop earlier. None: never."""
 
     @model_validator(mode="after")
     def _can_be_met(self) -> "Decision":
         if self.release > self.threshold:
             raise ValueError(f"release {self.release} is above threshold {self.threshold}")
+        if self.certain is not None and self.certain < self.threshold:
+            raise ValueError(f"certain {self.certain} is under threshold {self.threshold}")
         for hop, hits in self.hits.items():
             if re.fullmatch(r"0\.[0-9]{1,4}", hop) is None or not 0.01 <= float(hop) <= 0.96:
                 raise ValueError(f"hits for hop {hop!r}: a hop is a decimal number of seconds from 0.01 to 0.96")

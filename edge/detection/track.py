@@ -112,7 +112,7 @@ class Track:
         self._hits = [earlier for earlier in self._hits if earlier > start - self._timing.window]
         self._hits.append(start)
         self._peak = max(self._peak, score)
-        if len(self._hits) >= self._rule.required_hits:
+        if len(self._hits) >= self._rule.required_hits or score >= self._rule.certain:
             self._confirm(start, out)
 
     def _confirm(self, start: int, out: list[Event]) -> None:

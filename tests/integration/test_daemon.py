@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 from edge.delivery.messages import Command
 from tests.integration.receiver import Receiver, wait_until
@@ -89,6 +90,37 @@ def test_event_that_is_open_at_sigterm_is_ended_and_delivered(
         wait_until(lambda: receiver.payloads("clip"), "its clip")
 
 
+def test_event_that_is_open_when_the_sound_stops_is_ended(
+    tmp_path: Path, mosquitto: Mosquitto, model: Path, burst: Path
+) -> None:
+    samples, rate_hz = soundfile.read(burst, dtype="int16")
+    daemon = _daemon(tmp_path, mosquitto, model, burst)
+    daemon.configure({"audio": {"source": "stdin", "sample_rate_hz": rate_hz, "no_audio_after_s": 1.0}})
+    with Receiver(mosquitto.port, tmp_path / "received.sqlite3", site=SITE) as receiver:
+        daemon.start(stdin=subprocess.PIPE)
+        daemon.stdin.write(samples[: round(2.5 * rate_hz)].tobytes())  # a shot, and then nothing, not even an end
+        daemon.stdin.flush()
+        wait_until(lambda: _newest(receiver, "alert")["phase"] == "end", "the end of the event")
+        wait_until(lambda: receiver.payloads("clip"), "its clip")
+        wait_until(lambda: _newest(receiver, "health")["state"] == "no_audio", "no_audio in health")
+        assert daemon.stop() == 0
+
+
+def test_sigterm_does_not_wait_for_receipts_that_never_come(
+    tmp_path: Path, mosquitto: Mosquitto, model: Path, burst: Path
+) -> None:
+    daemon = _daemon(tmp_path, mosquitto, model, burst)
+    daemon.configure({"audio": {"pace": "fast"}, "mqtt": {"confirm": "receipt"}})
+    with Receiver(mosquitto.port, tmp_path / "received.sqlite3", site=SITE, receipts=False) as receiver:
+        daemon.start()
+        wait_until(lambda: "has ended" in daemon.said() and receiver.payloads("clip"), "the end of the recording")
+        began_s = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began_s < 5
+    with daemon.database() as database:
+        assert database.execute("SELECT count(*) FROM messages").fetchone()[0] > 0  # kept for the next start
+
+
 def test_sighup_takes_a_new_configuration_and_keeps_the_old_one_where_the_new_is_bad(
     tmp_path: Path, mosquitto: Mosquitto, model: Path, quiet: Path
 ) -> None:
@@ -135,7 +167,7 @@ def test_damaged_model_is_refused_and_the_last_good_one_runs(
         damaged = bytearray(mine.read_bytes())
         damaged[len(damaged) // 3] ^= 0x40
         mine.write_bytes(damaged)
-        daemon.configure({"audio": {"pace": "real_time"}})
+        daemon.configure({"audio": {"pace": "real_time"}, "detection": {"refractory_s": 0.5}})
         daemon.start()
         wait_until(
             lambda: any("model:refused" in h["problems"] for h in receiver.payloads("health")), "the problem in health"
