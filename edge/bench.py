@@ -10,6 +10,7 @@ second runs with cold caches, so the baseline is given twice: ``tight`` (one win
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -38,6 +39,10 @@ from edge.settings import DetectionSettings, EdgeSettings
 
 CAPTURE_RATE_HZ = 48_000
 _BLOCK_S = 0.06
+
+
+class BenchFailed(RuntimeError):  # noqa: N818 - reads as what happened
+    """What was to be measured did not work."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def measure(settings: EdgeSettings, yamnet: Path | None, seconds: float, say: Ca
 
     Raises:
         NoModelError: there is no model to measure.
-        RuntimeError: the daemon did not come up.
+        BenchFailed: the daemon did not come up.
     """
     hop_s = settings.detection.hop_s
     choice = choose(settings.detection.model, settings.state_dir)
@@ -99,6 +104,8 @@ def measure(settings: EdgeSettings, yamnet: Path | None, seconds: float, say: Ca
     say(f"the whole daemon, {seconds:g} s at the speed of sound")
     with tempfile.TemporaryDirectory(prefix="ecosight-bench-") as folder:
         whole = daemon_cost(Path(folder), choice.path, hop_s, seconds)
+    if whole.first_window_s is None:
+        raise BenchFailed("the daemon scored no window")
     if yamnet is not None:
         say(f"the baseline at the same pace, {seconds:g} s")
         paced = loop.paced(seconds)
@@ -209,7 +216,8 @@ class Whole:
 
     cpu_ms_per_audio_s: float
     rss_mib: float
-    first_window_s: float
+    first_window_s: float | None
+    """None where an energy gate skipped every window unsaid."""
     mqtt_connected: bool
 
 
@@ -219,7 +227,7 @@ def daemon_cost(
     """Run the daemon on 48 kHz sound at the speed of sound and read what the kernel counted.
 
     Raises:
-        RuntimeError: no window was scored; the text ends with the daemon's log.
+        BenchFailed: the daemon did not last; the text ends with its log.
     """
     import soundfile
 
@@ -243,19 +251,24 @@ def daemon_cost(
             )
         try:
             time.sleep(warm_up_s)
+            _must_run(daemon, log)
             before_s, began_s = cpu_s(daemon.pid), time.monotonic()
             time.sleep(seconds)
+            _must_run(daemon, log)
             used_s, span_s = cpu_s(daemon.pid) - before_s, time.monotonic() - began_s
             resident_mib = rss_mib(daemon.pid)
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(timeout=15)
     text = log.read_text()
-    first = [line for line in text.splitlines() if "first window scored" in line]
-    if not first:
-        raise RuntimeError(f"the daemon scored no window; its log ends with:\n{text[-2000:]}")
-    first_s = float(first[0].split("first window scored ")[1].split()[0])
+    first = re.search(r"first window scored ([0-9.]+) s", text)
+    first_s = float(first[1]) if first else None
     return Whole(used_s * 1e3 / span_s, resident_mib, first_s, "connected to the broker" in text)
+
+
+def _must_run(daemon: "subprocess.Popen[bytes]", log: Path) -> None:
+    if daemon.poll() is not None:
+        raise BenchFailed(f"the daemon ended with exit code {daemon.returncode}:\n{log.read_text()[-2000:].strip()}")
 
 
 @contextmanager

@@ -168,17 +168,20 @@ def drill(
 def bench(
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
-    seconds: Annotated[float, typer.Option(help="How long to watch the daemon.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to watch the daemon.")] = 30.0,
     yamnet: Annotated[
         Path | None, typer.Option(envvar="ECOSIGHT_YAMNET", help="Google's waveform-in yamnet.tflite, the baseline.")
     ] = None,
 ) -> None:
     """CPU per second of audio for each stage and the whole daemon, memory, time to the first window."""
-    from edge.bench import measure, to_json, to_table
+    from edge.bench import BenchFailed, measure, to_json, to_table
     from edge.settings import load
 
     with _clear_errors():
-        result = measure(load(config), yamnet, seconds, lambda text: typer.echo(f"measuring {text} …", err=True))
+        try:
+            result = measure(load(config), yamnet, seconds, lambda text: typer.echo(f"measuring {text} …", err=True))
+        except BenchFailed as error:
+            _fail(error, 1)
     typer.echo(to_json(result) if as_json else to_table(result))
 
 
