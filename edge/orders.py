@@ -28,7 +28,7 @@ class Orders:
 
     def _status(self) -> Result:
         daemon = self._daemon
-        health = daemon.reporting.reporter.report().model_dump(mode="json", exclude_none=True)
+        health = daemon.reporting.reporter.look().model_dump(mode="json", exclude_none=True)
         return {
             **health,
             "first_window_s": daemon.first_window_s,

@@ -57,8 +57,6 @@ def problems(daemon: "Daemon") -> list[str]:
     found += [f"watchdog:hung:{name}" for name in daemon.watchdog.hung]
     if daemon.reporting.configuration_refused:
         found.append("configuration:refused")
-    if daemon.detector.skipped:
-        found.append("detection:windows_skipped")
     return found
 
 
@@ -72,6 +70,9 @@ def _sources(daemon: "Daemon") -> health.Sources:
         clips_evicted=lambda: daemon.clips.evicted,
         bytes_sent_today=lambda: daemon.mqtt.bytes_sent_today + daemon.storage.bytes_sent_today,
         samples_lost=lambda: daemon.ring.lost_frames,
+        gaps=lambda: daemon.ring.gap_count,
+        overflows=lambda: daemon.capture.overflows,
+        overruns=lambda: daemon.ring.overruns,
         newest_sample_age_s=lambda: time.monotonic() - daemon.ring.newest_at_s,
         level_dbfs=lambda: daemon.liveness.level_dbfs,
         noise_floor_dbfs=lambda: daemon.liveness.noise_floor_dbfs,
@@ -79,6 +80,8 @@ def _sources(daemon: "Daemon") -> health.Sources:
         inference_ms=lambda: list(daemon.detector.inference_ms),
         hop_s=lambda: daemon.settings.detection.hop_s,
         windows=lambda: daemon.detector.windows,
+        windows_skipped=lambda: daemon.detector.skipped,
+        windows_gated=lambda: daemon.detector.gated,
         alerts=lambda: daemon.desk.alerts,
         commands_rejected=lambda: daemon.commands.rejected,
         model=lambda: daemon.choice.model.name,

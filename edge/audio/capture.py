@@ -87,6 +87,7 @@ class Capture:
         self._run_began_s: float | None = None
         self._abandoned_at_s: float | None = None
         self._tap: Tap | None = None
+        self._source: Source | None = None
         self._threads = [
             threading.Thread(target=self._listen, name="capture", daemon=True),
             threading.Thread(target=self._watch, name="capture-watch", daemon=True),
@@ -108,9 +109,9 @@ class Capture:
         return not any(thread.is_alive() for thread in self._threads)
 
     @property
-    def alive(self) -> bool:
-        """Both threads run, or the recording has ended as it should."""
-        return self.ended or all(thread.is_alive() for thread in self._threads)
+    def overflows(self) -> int:
+        """Times that the sound driver said it had dropped samples; 0 for a source without one."""
+        return int(getattr(self._source, "overflows", 0))
 
     @property
     def problem(self) -> str | None:
@@ -153,7 +154,7 @@ class Capture:
         self._run_stop = threading.Event()
         self._abandoned_at_s = None
         self._run_began_s = time.monotonic()
-        source = self._open_source(self._settings)
+        source = self._source = self._open_source(self._settings)
         tap = self._tap = Tap(source, self._ring, self._clock, self._run_stop)
         sink: Sink = tap
         resampled = None

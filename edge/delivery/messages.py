@@ -241,6 +241,12 @@ class Health(Payload):
     clips_evicted: int = 0
     bytes_sent_today: int | None = None
     samples_lost: int = 0
+    gaps: int = 0
+    """Stretches of lost or missing sound since the start."""
+    overflows: int = 0
+    """Times that the sound driver said it had dropped samples."""
+    overruns: int = 0
+    """Times that sound had left the ring before it was read."""
     newest_sample_age_s: float | None = None
     level_dbfs: float | None = None
     noise_floor_dbfs: float | None = None
@@ -249,6 +255,10 @@ class Health(Payload):
     inference_p95_ms: float | None = None
     hop_s: float | None = None
     windows: int = 0
+    windows_skipped: int = 0
+    """Never scored: the detector could not keep up."""
+    windows_gated: int = 0
+    """Spared the network by `detection.energy_gate`."""
     alerts: int = 0
     commands_rejected: int = 0
     model: ModelName | None = None

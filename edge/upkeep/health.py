@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 HOT_C = 80.0  # where a Pi begins to throttle (Raspberry Pi documentation, frequency management)
 LOW_BATTERY_PERCENT = 20.0
 SLOW_INFERENCE_OF_HOP = 0.5  # above this share of the hop, the detector soon cannot keep up
+GROWING = {"samples_lost": "audio:samples_lost", "windows_skipped": "detection:windows_skipped"}
+"""Counts that are a problem while they grow, with their codes."""
 
 
 def _none() -> None:
@@ -58,6 +60,9 @@ class Sources:
     clips_evicted: Callable[[], int] = _zero
     bytes_sent_today: Callable[[], int | None] = _none
     samples_lost: Callable[[], int] = _zero
+    gaps: Callable[[], int] = _zero
+    overflows: Callable[[], int] = _zero
+    overruns: Callable[[], int] = _zero
     newest_sample_age_s: Callable[[], float | None] = _none
     level_dbfs: Callable[[], float | None] = _none
     noise_floor_dbfs: Callable[[], float | None] = _none
@@ -66,13 +71,18 @@ class Sources:
     """Durations of the recent windows; the message carries their percentiles."""
     hop_s: Callable[[], float | None] = _none
     windows: Callable[[], int] = _zero
+    windows_skipped: Callable[[], int] = _zero
+    windows_gated: Callable[[], int] = _zero
     alerts: Callable[[], int] = _zero
     commands_rejected: Callable[[], int] = _zero
     model: Callable[[], ModelName | None] = _none
 
 
 class Reporter:
-    """Assembles ``Health``. Holds what the last message said, to see samples being lost and CPU being used."""
+    """Assembles ``Health``. Holds what the last message said, to see samples being lost and CPU being used.
+
+    ``report`` is called by one thread, ``look`` by any.
+    """
 
     def __init__(
         self,
@@ -87,13 +97,25 @@ class Reporter:
         self._monotonic_s = monotonic_s
         self._started_s = monotonic_s()
         self._footprint = Footprint(root=root, monotonic_s=monotonic_s)
-        self._samples_lost = 0
         self._problems: list[str] = []
         self.newest: Health | None = None
-        """The last message, for the Prometheus endpoint and the ``status`` command."""
+        """The last message, for the Prometheus endpoint."""
 
     def report(self) -> Health:
         """The message of this minute. A part that fails to answer becomes a problem, never an exception."""
+        health = self._assemble(self._footprint.cpu_percent())
+        self._log_changes(health.problems)
+        self.newest = health
+        return health
+
+    def look(self) -> Health:
+        """How it is now, for whoever asks between two messages; the next one is the same as if nobody had.
+
+        The CPU is that of the last message.
+        """
+        return self._assemble(self.newest.cpu_percent if self.newest is not None else None)
+
+    def _assemble(self, cpu_percent: float | None) -> Health:
         values, problems = self._ask_all()
         settings, at = self._settings, self._sources.now()
         inference_ms = values.pop("inference_ms", None) or ()
@@ -105,16 +127,14 @@ class Reporter:
             "supply_v": board.supply_v(self._root),
             "battery_percent": board.battery_percent(self._root),
             "disk_free_bytes": board.disk_free_bytes(settings.state_dir),
-            "cpu_percent": self._footprint.cpu_percent(),
+            "cpu_percent": cpu_percent,
             "memory_mib": self._footprint.memory_mib(),
         }
-        newly_lost = values.get("samples_lost", 0) - self._samples_lost
-        self._samples_lost += newly_lost
         problems += board_problems(values["throttled"], values["temperature_c"], values["battery_percent"])
-        problems += _load_problems(values, settings, newly_lost, at)
+        problems += _load_problems(values, settings, at)
+        problems += _growing_problems(values, self.newest)
         problems = sorted(set(problems))
-        self._log_changes(problems)
-        report = Health(
+        return Health(
             site=settings.site,
             device=settings.device,
             at=at,
@@ -124,8 +144,6 @@ class Reporter:
             version=__version__,
             **{name: value for name, value in values.items() if value is not None},
         )
-        self.newest = report
-        return report
 
     def _ask_all(self) -> tuple[dict[str, Any], list[str]]:
         values: dict[str, Any] = {}
@@ -178,15 +196,18 @@ def board_problems(throttled: str | None, temperature_c: float | None, battery_p
     return problems
 
 
-def _load_problems(values: Mapping[str, Any], settings: EdgeSettings, newly_lost: int, at: Moment) -> list[str]:
+def _growing_problems(values: Mapping[str, Any], before: Health | None) -> list[str]:
+    counts = {field: getattr(before, field) if before is not None else 0 for field in GROWING}
+    return [code for field, code in GROWING.items() if values.get(field, 0) > counts[field]]
+
+
+def _load_problems(values: Mapping[str, Any], settings: EdgeSettings, at: Moment) -> list[str]:
     problems = []
     free_bytes = values["disk_free_bytes"]
     if free_bytes is None:
         problems.append("disk:gone")
     elif free_bytes < settings.clips.free_floor_bytes:
         problems.append("disk:low")
-    if newly_lost > 0:
-        problems.append("audio:samples_lost")
     hop_s, p95_ms = values.get("hop_s"), values["inference_p95_ms"]
     if hop_s and p95_ms is not None and p95_ms > 1000 * hop_s * SLOW_INFERENCE_OF_HOP:
         problems.append("detection:slow")

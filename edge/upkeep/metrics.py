@@ -50,6 +50,9 @@ METRICS = (
     Metric("clips_evicted", "ecosight_clips_evicted_total", "counter", "Clips that were evicted for want of space."),
     Metric("bytes_sent_today", "ecosight_sent_today_bytes", "gauge", "Bytes sent since midnight UTC."),
     Metric("samples_lost", "ecosight_samples_lost_total", "counter", "Frames that were lost, at the capture rate."),
+    Metric("gaps", "ecosight_gaps_total", "counter", "Stretches of lost or missing sound."),
+    Metric("overflows", "ecosight_driver_overflows_total", "counter", "Times that the sound driver dropped samples."),
+    Metric("overruns", "ecosight_ring_overruns_total", "counter", "Times that sound left the ring unread."),
     Metric("newest_sample_age_s", "ecosight_newest_sample_age_seconds", "gauge", "Age of the newest sample."),
     Metric("level_dbfs", "ecosight_level_dbfs", "gauge", "Level of the sound."),
     Metric("noise_floor_dbfs", "ecosight_noise_floor_dbfs", "gauge", "Noise floor of the sound."),
@@ -58,6 +61,10 @@ METRICS = (
     Metric("inference_p95_ms", "ecosight_inference_p95_seconds", "gauge", "95th percentile for one window.", 0.001),
     Metric("hop_s", "ecosight_hop_seconds", "gauge", "Time between the starts of two windows."),
     Metric("windows", "ecosight_windows_total", "counter", "Windows that were scored."),
+    Metric("windows_skipped", "ecosight_windows_skipped_total", "counter", "Windows lost by a detector that was late."),
+    Metric(
+        "windows_gated", "ecosight_windows_gated_total", "counter", "Windows that the energy gate spared the network."
+    ),
     Metric("alerts", "ecosight_alerts_total", "counter", "Alerts since the daemon started."),
     Metric("commands_rejected", "ecosight_commands_rejected_total", "counter", "Commands that were refused."),
 )

@@ -103,9 +103,7 @@ def test_a_microphone_that_is_not_there_is_retried_for_ever_and_named() -> None:
     pauses = np.diff(opened)
     assert pauses.max() < 0.3
     assert pauses[4:].min() > 0.08
-    assert rig.capture.alive
     assert rig.capture.stop(2)
-    assert not rig.capture.alive
 
 
 def test_a_bug_in_a_source_does_not_end_listening() -> None:
@@ -276,7 +274,6 @@ def test_a_recording_played_fast_never_outruns_its_reader(tmp_path: Path) -> Non
         rig.ring.reader_position = position
     assert position == 300 * RATE_HZ
     assert rig.until(lambda: rig.capture.ended)
-    assert rig.capture.alive
     assert rig.capture.problem is None
     assert (rig.ring.overruns, rig.ring.lost_frames) == (0, 0)
     assert rig.capture.stop(2)

@@ -10,10 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.audio import microphone as microphone_module
+from edge.audio.capture import Capture
+from edge.audio.clock import Clock
 from edge.audio.microphone import Microphone
 from edge.audio.ring import Ring
 from edge.audio.source import SourceError, SourceLost
 from edge.settings import AudioSettings
+from edge.upkeep.liveness import Liveness
 from tests.edge.audio.fake_portaudio import Device, FakePortAudio
 from tests.edge.audio.sysfs import CHEAP_ONE, CHEAP_TWO, SAMSON, add_usb
 
@@ -105,6 +108,18 @@ def test_an_overflow_is_counted_and_becomes_a_gap_of_about_the_lost_time(root: P
     ring = listen(BY_SERIAL, FakePortAudio([device]), root, 1.6)
     assert ring.gap_count == 1
     assert ring.lost_frames / 48_000 == pytest.approx(0.5, abs=0.12)
+
+
+def test_what_the_driver_drops_is_counted_for_health(root: Path) -> None:
+    device = Device("Meteor (hw:2,0)", play=Tone(48_000), overflow_at=frozenset({2, 4}))
+    microphone = Microphone(BY_SERIAL, root=root, environment={}, fresh=FakePortAudio([device]).fresh)
+    ring = Ring(48_000, 20.0)
+    capture = Capture(BY_SERIAL, ring, Clock(48_000), Liveness(), lambda _: None, open_source=lambda _: microphone)
+    assert capture.overflows == 0
+    capture.start()
+    assert ring.wait(48_000, 10)
+    assert capture.overflows == 2
+    assert capture.stop(2)
 
 
 def test_an_unplugged_microphone_is_told_from_a_stream_that_ended(root: Path) -> None:

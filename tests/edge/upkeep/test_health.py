@@ -48,6 +48,9 @@ def test_every_figure_of_the_daemon_stands_in_the_message(tmp_path: Path) -> Non
         clips_waiting=lambda: 2,
         clips_evicted=lambda: 1,
         bytes_sent_today=lambda: 4096,
+        gaps=lambda: 6,
+        overflows=lambda: 5,
+        overruns=lambda: 8,
         newest_sample_age_s=lambda: 0.05,
         level_dbfs=lambda: -42.5,
         noise_floor_dbfs=lambda: -60.0,
@@ -55,6 +58,7 @@ def test_every_figure_of_the_daemon_stands_in_the_message(tmp_path: Path) -> Non
         inference_ms=lambda: [0.5] * 95 + [2.0] * 5,
         hop_s=lambda: 0.24,
         windows=lambda: 100,
+        windows_gated=lambda: 9,
         alerts=lambda: 4,
         commands_rejected=lambda: 7,
         model=lambda: ModelName(name="m", version="1", sha256="aa"),
@@ -77,6 +81,9 @@ def test_every_figure_of_the_daemon_stands_in_the_message(tmp_path: Path) -> Non
         "clips_evicted": 1,
         "bytes_sent_today": 4096,
         "samples_lost": 0,
+        "gaps": 6,
+        "overflows": 5,
+        "overruns": 8,
         "newest_sample_age_s": 0.05,
         "level_dbfs": -42.5,
         "noise_floor_dbfs": -60.0,
@@ -85,6 +92,8 @@ def test_every_figure_of_the_daemon_stands_in_the_message(tmp_path: Path) -> Non
         "inference_p95_ms": 0.5,
         "hop_s": 0.24,
         "windows": 100,
+        "windows_skipped": 0,
+        "windows_gated": 9,
         "alerts": 4,
         "commands_rejected": 7,
         "model": {"name": "m", "version": "1", "sha256": "aa"},
@@ -113,15 +122,44 @@ def test_no_audio_outranks_degraded(tmp_path: Path) -> None:
     assert state_of([]) == "ok"
 
 
-def test_lost_samples_are_a_problem_only_while_they_are_being_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "code"), [("samples_lost", "audio:samples_lost"), ("windows_skipped", "detection:windows_skipped")]
+)
+def test_a_loss_is_a_problem_only_while_more_is_being_lost(tmp_path: Path, count: str, code: str) -> None:
     lost = [0]
-    device = reporter(tmp_path, samples_lost=lambda: lost[0])
+    device = reporter(tmp_path, **{count: lambda: lost[0]})
     assert device.report().problems == []
     lost[0] = 480
-    assert device.report().problems == ["audio:samples_lost"]
+    assert device.report().problems == [code]
     calm = device.report()
     assert calm.problems == []
-    assert calm.samples_lost == 480
+    assert getattr(calm, count) == 480
+
+
+def test_looking_in_between_changes_nothing_that_the_next_message_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = [480]
+    device = reporter(tmp_path, Path("/"), samples_lost=lambda: lost[0])
+    assert "audio:samples_lost" in device.report().problems
+    lost[0] = 960
+    first = device.report()
+    assert first.cpu_percent is not None
+    lost[0] = 1440
+    caplog.clear()
+    for _ in range(3):
+        seen = device.look()
+        assert "audio:samples_lost" in seen.problems
+        assert (seen.samples_lost, seen.cpu_percent) == (1440, first.cpu_percent)
+    assert caplog.records == []
+    assert device.newest == first
+    assert "audio:samples_lost" in device.report().problems
+
+
+def test_a_look_before_the_first_message_answers(tmp_path: Path) -> None:
+    device = reporter(tmp_path, windows=lambda: 3)
+    assert device.look().windows == 3
+    assert device.newest is None
 
 
 def test_a_part_that_fails_to_answer_is_named_and_the_rest_is_still_said(
