@@ -10,7 +10,7 @@ The path of the sound, with the sources where there are any; the other figures a
   (Maher, "Modeling and signal processing of acoustic gunshot recordings", IEEE 12th DSP Workshop, 2006).
 - **Ground reflection**: the image source, weaker and duller (soft ground).
 - **Trunks and hills**: single reflections at random delays, 1/r weaker, and a diffuse tail: noise that decays
-  exponentially, its treble faster. Forests reverberate for longer than the 0.9 s chosen here: 1.2 to 3 s over 30 m
+  exponentially, its treble faster. Forests reverberate for longer than is chosen here: 1.2 to 3 s over 30 m
   (Albert et al., "Low frequency acoustic pulse propagation in temperate forests", J. Acoust. Soc. Am., 2015,
   doi:10.1121/1.4923365).
 - **Air**: absorption by ISO 9613-1 at 20 °C and 70 % humidity.
