@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.judge import Judged, events, false_alarms_per_hour, recall, threshold_at
+from trainer.judge import CERTAIN_ABOVE, Judged, events, false_alarms_per_hour, recall, threshold_at
 from trainer.sounds import SAMPLE_RATE_HZ, louder_or_softer, random_of
 
 
@@ -11,10 +11,12 @@ def track(*margins: float, recording: str = "r", seconds: float = 360.0) -> Judg
     return Judged(recording, np.array(margins), seconds)
 
 
-def test_an_event_needs_its_hits() -> None:
-    assert events(np.array([-9.0, 5, -9, -9]), 0, -2, 2, 0.24) == 0
-    assert events(np.array([-9.0, 5, 5, -9]), 0, -2, 2, 0.24) == 1
-    assert events(np.array([-9.0, 5, -9, -9]), 0, -2, 1, 0.24) == 1
+def test_an_event_needs_its_hits_or_one_that_is_certain() -> None:
+    weak, certain = CERTAIN_ABOVE - 0.1, CERTAIN_ABOVE + 0.1
+    assert events(np.array([-9.0, weak, -9, -9]), 0, -2, 2, 0.24) == 0
+    assert events(np.array([-9.0, weak, weak, -9]), 0, -2, 2, 0.24) == 1
+    assert events(np.array([-9.0, weak, -9, -9]), 0, -2, 1, 0.24) == 1
+    assert events(np.array([-9.0, certain, -9, -9]), 0, -2, 2, 0.24) == 1
 
 
 def test_two_bursts_far_apart_are_two_events() -> None:
