@@ -72,7 +72,5 @@ class Orders:
         self.restart_wanted.set()
         return {}
 
-    def _upload(self, alert_id: str) -> bool:
-        found = self._daemon.outbox.request_upload(alert_id)
-        self._daemon.storage.wake()
-        return found
+    def _upload(self, alert_id: str) -> str:
+        return self._daemon.storage.request(alert_id)

@@ -29,6 +29,10 @@ class DailyBytes:
         """Whether so many bytes more may be sent today."""
         return self._limit is None or self.spent + size_bytes <= self._limit
 
+    def ever_allows(self, size_bytes: int) -> bool:
+        """Whether so many bytes fit into a whole day."""
+        return self._limit is None or size_bytes <= self._limit
+
     def charge(self, size_bytes: int) -> None:
         """Note bytes that were sent, on disk."""
         if size_bytes <= 0:

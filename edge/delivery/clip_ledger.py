@@ -32,8 +32,7 @@ class ClipRow:
     requested: bool
     """It was asked for by command."""
     attempts: int
-    next_attempt_s: float
-    """Not to be tried before this time, on whatever clock the uploader uses."""
+    """Uploads that failed."""
     utc_s: float
     """Unix time at which the row was made."""
 
@@ -52,10 +51,13 @@ class ClipFile(NamedTuple):
 class ClipLedger(Store):
     """The part of the outbox that clips, storage and retention use."""
 
-    def put_clip(self, clip: Clip, path: Path | None = None, may_leave: bool | None = None) -> Clip:
+    def put_clip(
+        self, clip: Clip, path: Path | None = None, may_leave: bool | None = None, requested: bool = False
+    ) -> Clip:
         """Commit what became of a clip; return the message with its ``seq``.
 
-        ``path`` and ``may_leave`` replace what the row says where they are given. ``evicted`` forgets the path.
+        ``path`` and ``may_leave`` replace what the row says where they are given; what was ``requested`` stays so.
+        ``evicted`` forgets the path.
         """
 
         def act(db: sqlite3.Connection) -> Clip:
@@ -63,17 +65,18 @@ class ClipLedger(Store):
             numbered = clip.model_copy(update={"seq": next_seq(db, clip.alert_id, now_s)})
             payload = numbered.to_json()
             db.execute(
-                "INSERT INTO clips (alert_id, payload, path, state, may_leave, size_bytes, utc_s, position)"
-                " VALUES (?, ?, ?, ?, coalesce(?, 0), ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM clips))"
+                "INSERT INTO clips (alert_id, payload, path, state, may_leave, requested, size_bytes, utc_s, position)"
+                " VALUES (?, ?, ?, ?, coalesce(?, 0), ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM clips))"
                 " ON CONFLICT (alert_id) DO UPDATE SET payload = excluded.payload, state = excluded.state,"
                 " path = coalesce(excluded.path, path), may_leave = coalesce(?, may_leave),"
-                " size_bytes = excluded.size_bytes",
+                " requested = max(requested, excluded.requested), size_bytes = excluded.size_bytes",
                 (
                     clip.alert_id,
                     payload,
                     None if path is None else str(path),
                     clip.state,
                     may_leave,
+                    requested,
                     clip.size_bytes,
                     now_s,
                     may_leave,
@@ -138,14 +141,14 @@ class ClipLedger(Store):
         return next(iter(_clip_rows(rows)), None)
 
     def request_upload(self, alert_id: str) -> bool:
-        """Mark a clip as asked for, to be tried at once. False: no such clip."""
-        statement = "UPDATE clips SET requested = 1, next_attempt_s = 0 WHERE alert_id = ?"
+        """Mark a clip as asked for. False: there is none that is here and may leave."""
+        statement = "UPDATE clips SET requested = 1 WHERE alert_id = ? AND state = 'kept' AND may_leave"
         return self._write(lambda db: db.execute(statement, (alert_id,)).rowcount) > 0
 
-    def attempted(self, alert_id: str, next_attempt_s: float) -> None:
-        """An upload has failed; note it and when to try again."""
-        statement = "UPDATE clips SET attempts = attempts + 1, next_attempt_s = ? WHERE alert_id = ?"
-        self._write(lambda db: db.execute(statement, (next_attempt_s, alert_id)).rowcount, durable=False)
+    def attempted(self, alert_id: str) -> None:
+        """An upload has failed; note it."""
+        statement = "UPDATE clips SET attempts = attempts + 1 WHERE alert_id = ?"
+        self._write(lambda db: db.execute(statement, (alert_id,)).rowcount, durable=False)
 
     def forget_clip_file(self, alert_id: str) -> None:
         """The file is gone on purpose (uploaded and no longer needed, or withheld and deleted)."""
@@ -184,7 +187,6 @@ def _clip_rows(rows: Iterable[sqlite3.Row]) -> list[ClipRow]:
                 may_leave=bool(row["may_leave"]),
                 requested=bool(row["requested"]),
                 attempts=row["attempts"],
-                next_attempt_s=row["next_attempt_s"],
                 utc_s=row["utc_s"],
             )
         )

@@ -118,7 +118,9 @@ class ClipWriter:
             log.warning("no room for clip %s; making some", clip.alert_id)
             self._retention.make_room(free_at_least=most_bytes)
             committed = self._commit(path, cut, clip, verdict)
-        self._outbox.put_clip(committed, path=path, may_leave=verdict.allowed)
+        # A recording was asked for, so its clip is: where clips wait to be asked for, it does not.
+        asked = cut.request_kind == "recording"
+        self._outbox.put_clip(committed, path=path, may_leave=verdict.allowed, requested=asked)
         self.failing = False
         log.info("clip %s: %.2f s, %s", clip.alert_id, committed.duration_s, committed.state)
 

@@ -171,7 +171,8 @@ def adopt_stored(storage: Path, spool: Path, outbox: Outbox) -> None:
 def _adopt(flac: Path, description: Description, clip: Clip, outbox: Outbox) -> None:
     # Whoever drops repeats by (alert_id, seq) must not take this message for one of those that were sent before.
     outbox.resume_numbers(clip.alert_id, description.alert.seq + NUMBERS_APART)
-    outbox.put_clip(clip, path=flac, may_leave=description.may_leave)
+    asked = description.kind == "recording"
+    outbox.put_clip(clip, path=flac, may_leave=description.may_leave, requested=asked)
 
 
 def read_description(flac: Path) -> Description | None:

@@ -50,7 +50,6 @@ UPGRADES = (
         requested INTEGER NOT NULL DEFAULT 0,
         size_bytes INTEGER NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL DEFAULT 0,
-        next_attempt_s REAL NOT NULL DEFAULT 0,
         utc_s REAL NOT NULL,
         position INTEGER NOT NULL   -- order of creation, whatever the clock did
     );

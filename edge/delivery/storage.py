@@ -60,6 +60,8 @@ class Storage:
         self._tried: set[str] = set()
         self._later: dict[str, float] = {}
         """Clips with a fault of their own, and when (monotonic) to try again."""
+        self._over_budget: frozenset[str] = frozenset()
+        """Clips that no day's budget is enough for."""
         self._failures = 0
         self._problem = ""
         self._not_before_s = 0.0
@@ -81,8 +83,9 @@ class Storage:
 
     @property
     def problems(self) -> list[str]:
-        """``storage:CODE`` of the last failure (codes in ``faults.py``), empty after a success."""
-        return [self._problem] if self._problem else []
+        """``storage:CODE`` of the last failure (codes in ``faults.py``), gone after a success; ``storage:over_budget``
+        while a clip waits that is larger than the budget of a day."""
+        return [code for code in (self._problem, "storage:over_budget" if self._over_budget else "") if code]
 
     @property
     def bytes_sent_today(self) -> int:
@@ -111,6 +114,25 @@ class Storage:
         with self._changed:
             self._wanted = True
             self._changed.notify_all()
+
+    def request(self, alert_id: str) -> str:
+        """Somebody asks for this clip: see to it at once. Returns why it will not be uploaded; empty: it will."""
+        kind = self._settings.storage.kind
+        if kind != "s3":
+            return f"this device uploads no clips (storage.kind is {kind})"
+        row = self._outbox.clip(alert_id)
+        if row is None:
+            return f"no clip of alert {alert_id} is on this device"
+        if not self._sent.ever_allows(row.clip.size_bytes):
+            return f"its {row.clip.size_bytes} bytes are more than storage.metered.bytes_per_day"
+        if not self._outbox.request_upload(alert_id):
+            # Asked only now: it may have been evicted meanwhile.
+            row = self._outbox.clip(alert_id) or row
+            because = f": {row.clip.reason}" if row.clip.reason else ""
+            return f"the clip of alert {alert_id} is {row.clip.state}{because}"
+        self._later.pop(alert_id, None)
+        self.wake()
+        return ""
 
     def _run(self) -> None:
         look_at_s = 0.0
@@ -208,8 +230,18 @@ class Storage:
         metered = self._settings.storage.metered.bytes_per_day is not None
         limit = -1 if metered else BATCH + len(self._later)
         rows = self._outbox.clips(["kept"], may_leave=True, requested=asked, limit=limit)
+        self._note_over_budget(rows)
         due = [r for r in rows if self._later.get(r.clip.alert_id, 0.0) <= now_s]
         return [r for r in due if self._sent.allows(r.clip.size_bytes)][:BATCH]
+
+    def _note_over_budget(self, rows: list[ClipRow]) -> None:
+        # A budget of 0 means that none is wanted, not that something is amiss.
+        if self._settings.storage.metered.bytes_per_day == 0:
+            return
+        too_large = frozenset(r.clip.alert_id for r in rows if not self._sent.ever_allows(r.clip.size_bytes))
+        for alert_id in sorted(too_large - self._over_budget):
+            log.warning("clip %s is larger than storage.metered.bytes_per_day: it stays here", alert_id)
+        self._over_budget = too_large
 
     def _upload(self, rows: list[ClipRow]) -> None:
         try:
@@ -260,7 +292,7 @@ class Storage:
             return True
         fault = answer.fault or Fault("uploader", "it did not say what failed")
         self._sent.charge(row.clip.size_bytes if fault.code in SENT_MAYBE else answer.sent_bytes)
-        self._outbox.attempted(alert_id, 0.0)
+        self._outbox.attempted(alert_id)
         if fault.scope == "clip":
             self._give_up(row, fault)
             return True

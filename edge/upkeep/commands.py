@@ -46,8 +46,8 @@ class Actions:
     """Records for so many seconds; the clip passes the privacy gate like any other."""
     restart: Callable[[], Result]
     """Asks for a restart, soon: the answer must still get out."""
-    upload: Callable[[str], bool]
-    """Asks for the clip of an alert; False where there is none."""
+    upload: Callable[[str], str]
+    """Asks for the clip of an alert; returns why it will not be uploaded, empty if it will."""
 
 
 class _Arguments(BaseModel):
@@ -126,8 +126,8 @@ class Commands:
                 return self._actions.restart()
             case "upload":
                 alert_id = _arguments(_Upload, command).alert_id
-                if not self._actions.upload(alert_id):
-                    raise Refused(f"no clip of alert {alert_id} is on this device")
+                if refusal := self._actions.upload(alert_id):
+                    raise Refused(refusal)
                 return {"alert_id": alert_id}
             case "record":
                 return self._record(_arguments(_Record, command).duration_s)

@@ -211,6 +211,8 @@ def test_a_recording_by_command_has_no_rolls_and_passes_the_same_gate(tmp_path: 
     frames, description = bench.saved("quiet")
     assert np.array_equal(frames, sound[RATE_HZ : 2 * RATE_HZ])
     assert description.kind == "recording" and description.onset_s == 0
+    # Whoever had it recorded wants it: it waits for no second command where clips wait to be asked for.
+    assert [row.clip.alert_id for row in bench.outbox.clips(["kept"], requested=True)] == ["quiet"]
     withheld = bench.outbox.clip("voice")
     assert withheld is not None and withheld.clip.state == "withheld" and not withheld.may_leave
 

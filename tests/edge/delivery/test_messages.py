@@ -24,8 +24,9 @@ FIELDS = {
     "command": "schema_version id command expires arguments",
     "health": "schema_version site device at uptime_s state problems temperature_c throttled supply_v battery_percent"
     " cpu_percent memory_mib disk_free_bytes clips_bytes outbox_depth clips_waiting clips_evicted bytes_sent_today"
-    " samples_lost gaps overflows overruns newest_sample_age_s level_dbfs noise_floor_dbfs clock_drift_ppm inference_p50_ms"
-    " inference_p95_ms hop_s windows windows_skipped windows_gated alerts commands_rejected model version",
+    " samples_lost gaps overflows overruns newest_sample_age_s level_dbfs noise_floor_dbfs clock_drift_ppm"
+    " inference_p50_ms inference_p95_ms hop_s windows windows_skipped windows_gated alerts commands_rejected model"
+    " version",
     "location": "schema_version place",
     "model": "schema_version installed labels state error",
     "receipt": "schema_version alert_id seq receiver",

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.delivery import outbox_file
-from edge.delivery.messages import Response
+from edge.delivery.messages import ClipState, Response
 from edge.delivery.outbox import Outbox
 from edge.delivery.standin import Standin
 from tests.edge.delivery.examples import NOON, alert, clip, moment
@@ -140,10 +140,21 @@ def test_an_upload_is_asked_for_once_the_clip_exists(path: Path) -> None:
     outbox = Outbox.open(path)
     assert not outbox.request_upload("a1")
     outbox.put_clip(clip(), may_leave=True)
-    outbox.attempted("a1", 99.0)
+    outbox.attempted("a1")
+    assert outbox.clips(["kept"], requested=True) == []
     assert outbox.request_upload("a1")
+    outbox.put_clip(clip(reason="said again"))
     (row,) = outbox.clips(["kept"], requested=True)
-    assert (row.attempts, row.next_attempt_s) == (1, 0.0)
+    assert (row.attempts, row.clip.reason) == (1, "said again")
+
+
+@pytest.mark.parametrize("state", ["uploaded", "withheld", "evicted", "failed"])
+def test_only_a_clip_that_is_here_and_may_leave_can_be_asked_for(path: Path, state: ClipState) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_clip(clip(state=state), may_leave=True)
+    outbox.put_clip(clip("unjudged"), may_leave=False)
+    assert not outbox.request_upload("a1")
+    assert not outbox.request_upload("unjudged")
 
 
 def test_a_command_begins_once_and_its_answer_is_kept(path: Path) -> None:

@@ -345,11 +345,65 @@ def test_on_request_only_what_was_asked_for_leaves(tmp_path: Path) -> None:
     yard.storage.start()
     time.sleep(0.3)
     assert yard.jobs() == [] and not yard.storage.busy
-    yard.outbox.request_upload("a1")
-    yard.storage.wake()
+    assert yard.storage.request("a1") == ""
     until(lambda: yard.state("a1") == "uploaded", 5, "asked for")
     yard.stop()
     assert [job["alert_id"] for job in yard.jobs()] == ["a1"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_clip_that_the_storage_did_not_take_is_tried_again_as_soon_as_somebody_asks(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "state", **(S3 | {"retry_max_s": 3600.0}))
+    yard.plan.write_text("too_large:clip ok")
+    yard.add("a1")
+    yard.storage.start()
+    until(lambda: len(yard.jobs()) == 1 and not yard.storage.busy, 5, "not taken")
+    assert yard.state("a1") == "kept"
+    assert yard.storage.request("a1") == ""
+    until(lambda: yard.state("a1") == "uploaded", 5, "taken")
+    yard.stop()
+
+
+@pytest.mark.parametrize("state", ["uploaded", "withheld", "evicted", "failed"])
+def test_asking_for_a_clip_that_will_not_leave_is_answered_with_its_state(tmp_path: Path, state: str) -> None:
+    yard = Yard(tmp_path / "state", **S3)
+    yard.add("a1", may_leave=state != "withheld", state=state, reason="that is why")
+    assert yard.storage.request("a1") == f"the clip of alert a1 is {state}: that is why"
+    assert yard.storage.request("a2") == "no clip of alert a2 is on this device"
+    row = yard.outbox.clip("a1")
+    assert row is not None and not row.requested
+
+
+@pytest.mark.parametrize("kind", ["folder", "none"])
+def test_without_s3_nothing_can_be_asked_for(tmp_path: Path, kind: str) -> None:
+    yard = Yard(tmp_path / "state", kind=kind)
+    yard.add("a1")
+    assert yard.storage.request("a1") == f"this device uploads no clips (storage.kind is {kind})"
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_clip_larger_than_a_days_budget_is_a_problem_until_it_is_gone(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "state", **(S3 | {"metered": {"bytes_per_day": 5000}}))
+    yard.add("large", size_bytes=5001)
+    yard.add("small")
+    yard.storage.start()
+    until(lambda: yard.state("small") == "uploaded" and yard.storage.problems, 5, "the small one leaves")
+    assert yard.storage.problems == ["storage:over_budget"]
+    assert yard.storage.request("large") == "its 5001 bytes are more than storage.metered.bytes_per_day"
+    yard.outbox.put_clip(clip("large", state="evicted"))
+    yard.storage.wake()
+    until(lambda: not yard.storage.problems, 5, "gone")
+    yard.stop()
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_budget_of_nothing_is_no_problem(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "state", **(S3 | {"metered": {"bytes_per_day": 0}}))
+    yard.add("a1")
+    yard.storage.start()
+    until(lambda: not yard.storage.busy, 5, "looked at")
+    yard.stop()
+    assert yard.jobs() == [] and yard.storage.problems == []
 
 
 @pytest.mark.usefixtures("fake")

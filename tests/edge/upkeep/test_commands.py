@@ -34,9 +34,13 @@ class Device:
             drill=lambda: self._note("drill"),
             record=lambda duration_s: self._note(f"record {duration_s:g}"),
             restart=lambda: self._note("restart"),
-            upload=lambda alert_id: bool(self._note(f"upload {alert_id}")) and alert_id == "known",
+            upload=self._upload,
         )
         return Commands(self._settings, self.outbox, lambda: self.now, actions)
+
+    def _upload(self, alert_id: str) -> str:
+        self._note(f"upload {alert_id}")
+        return "" if alert_id == "known" else f"the clip of alert {alert_id} is withheld: speech"
 
     def _note(self, what: str) -> dict[str, Any]:
         self.asked.append(what)
@@ -209,6 +213,11 @@ def test_remote_recording_has_a_daily_limit_that_a_restart_does_not_lift(tmp_pat
     assert device.asked == ["record 30", "record 30"]
 
 
+def test_a_clip_that_will_not_be_uploaded_is_refused_with_its_state(device: Device) -> None:
+    response = device.commands.handle(command(command="upload", arguments={"alert_id": "other"}))
+    assert (response.ok, response.error) == (False, "refused: the clip of alert other is withheld: speech")
+
+
 def test_a_flood_of_commands_is_refused(device: Device) -> None:
     answers = [device.commands.handle(command(id=f"c{number}")).ok for number in range(60)]
     assert answers.count(True) == commands_module.COMMANDS_PER_MINUTE
@@ -218,7 +227,7 @@ def test_an_action_that_fails_is_answered_not_raised(device: Device) -> None:
     def fail() -> dict[str, Any]:
         raise OSError("no such thing")
 
-    actions = Actions(status=fail, drill=fail, record=lambda _: fail(), restart=fail, upload=lambda _: bool(fail()))
+    actions = Actions(status=fail, drill=fail, record=lambda _: fail(), restart=fail, upload=lambda _: str(fail()))
     commands = Commands(EdgeSettings(), device.outbox, moment, actions)
     response = commands.handle(command(command="drill"))
     assert (response.ok, response.error) == (False, "failed: OSError: no such thing")
