@@ -148,7 +148,7 @@ class RecordingSettings(Section):
     remote: bool = False
     """Whether the `record` command over MQTT is obeyed."""
     max_s: float = Field(default=30.0, gt=0, le=300)
-    """Longest remote recording."""
+    """Longest remote recording, at least 5 s less than `audio.ring_s`: it is cut from the ring."""
     per_day_s: float = Field(default=300.0, gt=0, le=86_400)
     """Remote recording in all, per day."""
 
@@ -285,6 +285,11 @@ class EdgeSettings(Section):
         if self.audio.ring_s < need_s:
             raise inconsistent(
                 "audio.ring_s", f"{self.audio.ring_s} is too short for clips.pre_roll_s + clips.max_s + 5 = {need_s}"
+            )
+        longest_s = self.audio.ring_s - 5
+        if self.recording.remote and self.recording.max_s > longest_s:
+            raise inconsistent(
+                "recording.max_s", f"{self.recording.max_s} is longer than audio.ring_s - 5 = {longest_s} can hold"
             )
         return self
 

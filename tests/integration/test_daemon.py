@@ -235,7 +235,7 @@ def test_drill_goes_through_the_running_daemon_and_through_none(
 def test_drill_by_command_has_a_test_clip_and_record_by_command_passes_the_gate(
     tmp_path: Path, mosquitto: Mosquitto, model: Path, quiet: Path
 ) -> None:
-    daemon = _daemon(tmp_path, mosquitto, model, quiet, recording={"remote": True})
+    daemon = _daemon(tmp_path, mosquitto, model, quiet, recording={"remote": True, "max_s": 5.0})
     with Receiver(mosquitto.port, tmp_path / "received.sqlite3", site=SITE) as receiver:
         daemon.start()
         wait_until(lambda: receiver.payloads("health"), "the daemon listens")
