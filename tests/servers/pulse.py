@@ -42,6 +42,8 @@ class PulseServer:
         self._feeder: threading.Thread | None = None
         self.background: NDArray[np.int16] = np.zeros(0, np.int16)
         """Repeated while nothing is said; digital silence if empty."""
+        self.given: list[tuple[int, float]] = []
+        """How many of the frames that were said the server has had, and since when (Unix time)."""
         self.muted = threading.Event()
         """Set: the microphone gives no samples at all."""
         (folder / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,6 +77,14 @@ class PulseServer:
         """Queue mono samples at 48 kHz; they follow what is already queued without a break."""
         self._sound.put(samples)
 
+    def given_at_s(self, frame: int) -> float:
+        """Unix time at which a frame of what was said sounded: a real microphone would have needed it then.
+
+        Frames reach the server in chunks, as they do from a sound card: the last of a chunk just when it is given.
+        """
+        had, at_s = next(given for given in self.given if given[0] > frame)
+        return at_s - (had - frame) / RATE_HZ
+
     def kill(self) -> None:
         """``kill -9``: what a crashed sound server looks like to its clients."""
         self._feeding.clear()
@@ -90,7 +100,7 @@ class PulseServer:
     def _feed(self) -> None:
         chunk = round(RATE_HZ * CHUNK_S)
         pending = np.zeros(0, np.int16)
-        played = 0
+        played = said = 0
         descriptor = os.open(self.fifo, os.O_RDWR | os.O_NONBLOCK)
         due_s = time.monotonic()
         try:
@@ -98,6 +108,8 @@ class PulseServer:
                 while len(pending) < chunk and not self._sound.empty():
                     pending = np.concatenate([pending, self._sound.get()])
                 piece, pending = pending[:chunk], pending[chunk:]
+                said += len(piece)
+                is_said = len(piece) > 0
                 if len(piece) < chunk:
                     rest = np.zeros(chunk - len(piece), np.int16)
                     if len(self.background):
@@ -106,6 +118,8 @@ class PulseServer:
                     piece = np.concatenate([piece, rest])
                 if not self.muted.is_set():
                     self._write(descriptor, piece.tobytes())
+                    if is_said:
+                        self.given.append((said, time.time()))
                 due_s += CHUNK_S
                 time.sleep(max(0.0, due_s - time.monotonic()))
         finally:
