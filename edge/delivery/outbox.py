@@ -64,11 +64,13 @@ class Outbox(ClipLedger):
         def act(db: sqlite3.Connection) -> Alert:
             known = db.execute("SELECT phase, payload FROM alerts WHERE alert_id = ?", (alert.alert_id,)).fetchone()
             phase = known["phase"] if known else ""
+            if phase and alert.clock_corrected:
+                newest = Alert.model_validate_json(known["payload"])
+                if newest.seq > alert.seq:
+                    return newest
             backwards = PHASE_ORDER[alert.phase] < PHASE_ORDER[phase]
             over = phase in ("end", "interrupted") and alert.phase != phase
             if backwards or over:
-                if alert.clock_corrected:
-                    return Alert.model_validate_json(known["payload"])
                 raise ValueError(f"alert {alert.alert_id} is {phase!r} already and cannot become {alert.phase!r}")
             numbered = alert.model_copy(update={"seq": next_seq(db, alert.alert_id, time.time())})
             payload = numbered.to_json()

@@ -83,10 +83,17 @@ def test_phases_only_move_forward(path: Path) -> None:
 
 def test_a_correction_that_was_overtaken_is_not_put(path: Path) -> None:
     outbox = Outbox.open(path)
-    outbox.put_alert(alert())
-    outbox.put_alert(alert(phase="end"))
-    assert outbox.put_alert(alert(phase="new", clock_corrected=True)).phase == "end"
-    assert outbox.put_alert(alert(phase="end", clock_corrected=True)).seq == 2
+    first = outbox.put_alert(alert())
+    second = outbox.put_alert(alert(phase="update", shots=2))
+    third = outbox.put_alert(alert(phase="update", shots=3))
+    for overtaken in (first, second):
+        assert outbox.put_alert(overtaken.model_copy(update={"clock_corrected": True})) == third
+    outbox.put_clip(clip())  # takes a number, and is no later state
+    corrected = outbox.put_alert(third.model_copy(update={"clock_corrected": True}))
+    assert (corrected.seq, corrected.shots) == (4, 3)
+    ended = outbox.put_alert(alert(phase="end", shots=3))
+    assert outbox.put_alert(corrected) == ended
+    assert outbox.depth == 6
 
 
 def test_what_a_crash_left_open_is_closed_as_interrupted(path: Path) -> None:
