@@ -8,6 +8,8 @@ Nothing is measured at a scrape: a scrape costs the rendering of some forty line
 """
 
 import logging
+import os
+import select
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_TIMEOUT_S = 5.0
+STOP_S = 0.2
+"""A scrape that is being answered is answered well within it."""
 MIB = 1024 * 1024
 
 
@@ -116,6 +120,8 @@ class MetricsServer:
         self._newest = newest
         self._server: http.server.HTTPServer | None = None
         self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._stop = -1
 
     def start(self) -> None:
         """A port that is taken is a problem (``metrics:port_taken``), never a reason not to listen for shots."""
@@ -148,15 +154,29 @@ class MetricsServer:
             return
         self.problems = []
         self.port = int(self._server.server_address[1])
-        # The poll only bounds how long stop() takes; the default of 0.5 s would wake the board twice a second.
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(2.0,), name="metrics", daemon=True)
+        self._server.timeout = 0
+        self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._serve, args=(self._server,), name="metrics", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        if self._server is not None and self._thread is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join(REQUEST_TIMEOUT_S)
+        """Give the port back. A client that has not said what it wants keeps the thread, and nobody else."""
+        if self._server is None or self._thread is None:
+            return
+        self._stopping = True
+        os.eventfd_write(self._stop, 1)
+        self._thread.join(STOP_S)
+        self._server.server_close()
+        if not self._thread.is_alive():
+            os.close(self._stop)
+        self._server = self._thread = None
+
+    def _serve(self, server: "http.server.HTTPServer") -> None:
+        # Not serve_forever(): that polls for its end, which wakes the board and keeps stop() waiting.
+        while not self._stopping:
+            select.select([server.fileno(), self._stop], [], [])
+            if not self._stopping:
+                server.handle_request()
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -160,6 +161,37 @@ def test_a_scrape_over_http_reads_the_newest_message() -> None:
         server.stop()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url, timeout=5)
+
+
+def test_stopping_waits_for_no_client_and_gives_the_port_back() -> None:
+    server = MetricsServer(0, lambda: None)
+    server.start()
+    began_s = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began_s < 0.15
+    server = MetricsServer(0, lambda: None)
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port)):
+        time.sleep(0.2)  # it is being waited for
+        began_s = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began_s < 0.5
+        again = MetricsServer(server.port, lambda: None)
+        again.start()
+        assert again.problems == []
+        again.stop()
+
+
+def test_a_life_leaves_no_open_file_behind() -> None:
+    def open_files() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    before = open_files()
+    for _ in range(3):
+        server = MetricsServer(0, lambda: None)
+        server.start()
+        server.stop()
+    assert open_files() <= before  # less, where a thread of an earlier test ends meanwhile
 
 
 def test_only_this_machine_can_reach_it() -> None:
