@@ -60,6 +60,8 @@ class Mqtt:
         self._retained_waiting: set[str] = set()
         self._lock = threading.Lock()  # of the three above
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_lock = threading.Lock()  # of the eventfd, whose number may be another file's once it is closed
+        self._closed = False
         self._stopping = threading.Event()
         self._drain_until_s = self._stop_at_s = 0.0
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -104,11 +106,19 @@ class Mqtt:
         self.wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        with self._wake_lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._wake)
+        return True
 
     def wake(self) -> None:
         """A row was put, or something else is new."""
-        os.eventfd_write(self._wake, 1)
+        with self._wake_lock:
+            if not self._closed:
+                os.eventfd_write(self._wake, 1)
 
     def publish_health(self, health: Health) -> None:
         """Latest only: what cannot be sent before the next one is due is never sent."""
