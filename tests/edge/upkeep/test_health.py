@@ -1,7 +1,9 @@
 """The health message: assembled from the daemon's callables and a recorded board."""
 
+import ast
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.delivery.faults import NETWORK_TEXTS, NEXT_STEP, S3_CODES
 from edge.delivery.messages import Health, ModelName, Moment
 from edge.settings import EdgeSettings
 from edge.upkeep.health import Reporter, Sources, board_problems, percentile, state_of
 from tests.edge.upkeep.trees import PI_4, PI_5, UPS_HAT, write
 
-REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "health.md"
+EDGE = Path(__file__).resolve().parents[3] / "edge"
+REFERENCE = EDGE.parent / "docs" / "reference" / "health.md"
 
 
 def moment(synchronised: bool = True) -> Moment:
@@ -233,17 +237,55 @@ def test_a_percentile_is_a_value_that_was_seen_and_bounds_its_share(values: list
     assert sum(value < found for value in values) < percent / 100 * len(values)
 
 
+def explained() -> set[str]:
+    """The codes in the first cells of the reference's tables."""
+    cells = re.findall(r"^\| (`.*?) \|", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {code for cell in cells for code in re.findall(r"`([a-z_]+:[a-zA-Z_:<>]+)`", cell)}
+
+
+def words(node: ast.AST) -> set[str]:
+    """The texts that stand in an expression."""
+    return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+
+
+def calls(folder: str) -> Iterator[tuple[str, list[ast.expr]]]:
+    """Every call in a package: the function's name and the arguments."""
+    for file in sorted((EDGE / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield ast.unparse(node.func).rpartition(".")[2], node.args
+
+
+def test_every_reason_for_no_sound_is_explained_in_the_reference() -> None:
+    reasons = {"stale", "silent", "constant", "configuration"}
+    for name, arguments in calls("audio"):
+        if name in ("SourceLost", "_lose"):
+            reasons |= words(arguments[0])
+        elif name == "SourceError":
+            reasons |= words(arguments[1]) if len(arguments) > 1 else set()
+    reasons |= {"unplugged", "server_lost"}  # _why_ended
+    reasons -= {"pulse"}  # what one of them depends on
+    assert len(reasons) >= 18
+    assert {code for code in explained() if code.startswith("no_audio:")} == {f"no_audio:{each}" for each in reasons}
+
+
+def test_every_fault_of_the_storage_is_explained_in_the_reference() -> None:
+    faults = {"over_budget"} | {code for code, scope in S3_CODES.values() if scope == "storage"}
+    faults |= {code for _, code in NETWORK_TEXTS} | set(NEXT_STEP)
+    for name, arguments in calls("delivery"):
+        if name in ("Fault", "_fault") and not any("clip" in words(argument) for argument in arguments[1:]):
+            faults |= words(arguments[0]) if arguments else set()
+    assert len(faults) >= 20
+    assert {code for code in explained() if code.startswith("storage:")} == {f"storage:{each}" for each in faults}
+
+
 def test_every_code_in_the_program_is_explained_in_the_reference() -> None:
-    explained = re.findall(r"^\| `([a-z_:<>]+)` \|", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
-    exact = {code for code in explained if "<" not in code}
-    prefixes = tuple(code.partition("<")[0] for code in explained if "<" in code)
+    exact = {code for code in explained() if "<" not in code}
+    prefixes = tuple(code.partition("<")[0] for code in explained() if "<" in code)
     parts = "no_audio|audio|model|detection|mqtt|outbox|storage|clips|board|disk|clock|configuration|metrics|health"
     literal = re.compile(rf'"((?:{parts}):[a-z_]+(?::[a-z_]+)*:?|(?:{parts}):(?=\{{))')
-    made = {
-        code
-        for file in (REFERENCE.parents[2] / "edge").rglob("*.py")
-        for code in literal.findall(file.read_text(encoding="utf-8"))
-    }
+    made = {code for file in EDGE.rglob("*.py") for code in literal.findall(file.read_text(encoding="utf-8"))}
+    made -= {"no_audio:", "storage:"}  # completed by the reasons and faults of the two tests above
     assert len(made) >= 25
     assert not {code for code in made - exact if not code.startswith(prefixes)}
     assert {code for code in exact if code.startswith("board:")} == {code for code in made if code.startswith("board:")}
