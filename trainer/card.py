@@ -30,8 +30,9 @@ labels plus 0.4 times YAMNet's own gun logit, shifted so that 0.5 is the thresho
 
 ## Figures
 
-Events (two hits at a hop of 0.24 s, or one high above the threshold) through the device's own event logic. Recall of whole clips with its 90 %
-interval (bootstrap over clips), as they are and mixed into background at the ratio stated (300 to 6000 Hz).
+Events (two hits at a hop of 0.24 s, or one far above the threshold) through the device's own event logic. Recall
+of whole clips with its 90 % interval (bootstrap over clips), as they are and mixed into background at the ratio
+stated (300 to 6000 Hz).
 
 {_figures("Out of fold (the threshold was set here)", metrics["out_of_fold"])}
 {_figures("Test (seen by neither weights nor threshold)", metrics["test"])}

@@ -41,7 +41,7 @@ AIR_DB_PER_KM = (0.1, 0.3, 1.1, 2.8, 5.0, 9.0, 22.9, 76.6, 276.2)
 class Gun:
     """A rifle by default."""
 
-    positive_phase_s: float = 0.0005
+    positive_phase_s: float = 0.001
     """T of the Friedlander wave where the microphone is."""
     decay: float = 1.0
     """b of the modified Friedlander wave."""
@@ -65,7 +65,7 @@ class Place:
     """Single reflections in the first 0.4 s."""
     reverberation_s: float = 0.3
     """Time in which the diffuse tail falls by 60 dB."""
-    tail: float = 22.0
+    tail: float = 80.0
     """Energy of the diffuse tail over that of the direct blast, before air."""
     overload: float = 18.0
     """How far the blast drives the microphone into saturation (tanh); towards 0 it stays linear."""

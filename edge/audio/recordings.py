@@ -29,7 +29,7 @@ LOG = logging.getLogger(__name__)
 LOWEST_RATE_HZ = 1_000
 HIGHEST_RATE_HZ = 768_000
 """Rates that a header may claim. Below and above stands damage, not sound."""
-BLOCK_S = 0.1
+BLOCK_S = 0.08
 """Played at the speed of sound, a file arrives in blocks of this length, as from a microphone."""
 FAST_BLOCK_S = 1.0
 BETWEEN_S = 1.0
