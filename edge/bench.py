@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -271,9 +271,17 @@ def _must_run(daemon: "subprocess.Popen[bytes]", log: Path) -> None:
         raise BenchFailed(f"the daemon ended with exit code {daemon.returncode}:\n{log.read_text()[-2000:].strip()}")
 
 
+class BrokerError(RuntimeError):
+    """The private broker does not start."""
+
+
 @contextmanager
 def private_broker(folder: Path) -> Iterator[int | None]:
-    """A Mosquitto of our own on a free loopback port; None where it is not installed."""
+    """A Mosquitto of our own on a free loopback port; None where it is not installed. Its log lies in ``folder``.
+
+    Raises:
+        BrokerError: it does not start.
+    """
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None:
         yield None
@@ -283,13 +291,25 @@ def private_broker(folder: Path) -> Iterator[int | None]:
         port = probe.getsockname()[1]
     config = folder / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-    broker = subprocess.Popen([program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = folder / "mosquitto.log"
+    with log.open("w") as said:
+        broker = subprocess.Popen([program, "-c", str(config)], stdout=said, stderr=said)
     try:
-        time.sleep(0.3)
+        if not _answers(port, broker):
+            raise BrokerError(f"mosquitto did not start; its log is {log}")
         yield port
     finally:
         broker.terminate()
         broker.wait(timeout=5)
+
+
+def _answers(port: int, broker: "subprocess.Popen[bytes]", timeout_s: float = 5.0) -> bool:
+    until_s = time.monotonic() + timeout_s
+    while time.monotonic() < until_s and broker.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def cpu_s(pid: int) -> float:

@@ -1,16 +1,13 @@
 """What `script/demo` runs: broker, daemon and a subscriber, and what they did. Everything lands in demo-out/."""
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from rich.table import Table
 
 from converters.backbone import BackboneError, find_yamnet
 from converters.build import model_from_yamnet
+from edge.bench import BrokerError, private_broker
 from edge.delivery.messages import ROOT, Alert, Clip
 from trainer.scene import Annotation, write_scene
 
@@ -49,14 +47,21 @@ def main() -> int:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     recording, annotations = _scene() if options.recording is None else (options.recording.resolve(), None)
-    with _broker() as port:
-        viewer = Viewer(port, fast=options.fast)
-        code = _listen(_configure(port, model, recording, options.fast))
-        viewer.settle()
-    viewer.summary(recording, annotations)
+    try:
+        with private_broker(OUT) as port:
+            if port is None:
+                console.print("[red]mosquitto is not installed (apt-get install mosquitto)[/]")
+                return 2
+            viewer = Viewer(port, fast=options.fast)
+            code = _listen(_configure(port, model, recording, options.fast))
+            viewer.settle()
+    except BrokerError as error:
+        console.print(f"[red]{error}[/]")
+        return 2
     if code != 0:
         console.print(f"[red]the daemon ended with exit code {code}; its log is {OUT / 'daemon.log'}[/]")
         return 1
+    viewer.summary(recording, annotations)
     return 0 if viewer.alerts or annotations is None else 1
 
 
@@ -103,38 +108,6 @@ def _listen(config: Path) -> int:
         except KeyboardInterrupt:
             daemon.send_signal(signal.SIGTERM)
             return daemon.wait(timeout=10)
-
-
-@contextlib.contextmanager
-def _broker() -> Iterator[int]:
-    """A private Mosquitto on a free port of the loopback interface."""
-    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if program is None:
-        console.print("[red]mosquitto is not installed (apt-get install mosquitto)[/]")
-        raise SystemExit(2)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    config = OUT / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-    with (OUT / "mosquitto.log").open("w") as log:
-        broker = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
-        try:
-            _wait_for_port(port, broker)
-            yield port
-        finally:
-            broker.terminate()
-            broker.wait(timeout=5)
-
-
-def _wait_for_port(port: int, broker: "subprocess.Popen[bytes]") -> None:
-    until_s = time.monotonic() + 5
-    while time.monotonic() < until_s and broker.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
-            return
-        time.sleep(0.02)
-    console.print(f"[red]mosquitto did not start; its log is {OUT / 'mosquitto.log'}[/]")
-    raise SystemExit(2)
 
 
 class Viewer:
