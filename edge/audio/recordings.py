@@ -140,12 +140,6 @@ def open_recording(path: Path, channel: int = 1) -> Recording:
     return Recording(path, file, channel)
 
 
-def read_blocks(path: Path, block_s: float = FAST_BLOCK_S, channel: int = 1) -> Iterator[NDArray[np.float32]]:
-    """The mono float32 ``[n]`` blocks of one recording at its own rate. Raises as `open_recording` and `blocks` do."""
-    with open_recording(path, channel) as recording:
-        yield from recording.blocks(block_s)
-
-
 class FileSource:
     """One file at its own rate."""
 

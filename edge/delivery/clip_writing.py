@@ -67,7 +67,6 @@ class ClipWriter:
         self._model = model
         self._outbox = outbox
         self._retention = retention
-        self.failed = 0
         self.failing = False
 
     def write(self, cut: Cut) -> bool:
@@ -204,6 +203,5 @@ class ClipWriter:
         )
 
     def _fail(self, clip: Clip, reason: str) -> None:
-        self.failed += 1
         log.error("no clip of alert %s: %s", clip.alert_id, reason)
         self._outbox.put_clip(clip.model_copy(update={"state": "failed", "reason": reason, "size_bytes": 0}))

@@ -117,11 +117,6 @@ class ClipKeeper:
         return self._retention.evicted
 
     @property
-    def failed(self) -> int:
-        """Clips that could not be cut or written since the start."""
-        return self._writer.failed
-
-    @property
     def problems(self) -> list[str]:
         """``clips:failed`` from a clip that could not be cut or written until one that could."""
         return ["clips:failed"] if self._writer.failing else []

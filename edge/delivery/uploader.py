@@ -16,7 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -70,7 +70,6 @@ class Answer:
     sent_bytes: int = 0
     fault: Fault | None = None
     peak_rss_kib: int = 0
-    etags: list[str] = field(default_factory=list)
 
 
 class Uploader:
@@ -85,23 +84,21 @@ class Uploader:
     def run(self, job: Job) -> Answer:
         """Put every object of the job and verify it. Never raises: a failure is in the answer."""
         sent = 0
-        etags = []
         try:
             for item in job.items:
-                size, etag = self._put(item, job.perhaps_there)
-                sent += size
-                etags.append(etag)
+                sent += self._put(item, job.perhaps_there)
         except Exception as error:
             return Answer(job.alert_id, False, sent, explain(error), _peak_rss_kib())
-        return Answer(job.alert_id, True, sent, None, _peak_rss_kib(), etags)
+        return Answer(job.alert_id, True, sent, None, _peak_rss_kib())
 
-    def _put(self, item: Item, perhaps_there: bool) -> tuple[int, str]:
+    def _put(self, item: Item, perhaps_there: bool) -> int:
+        """Returns the bytes that went over the link."""
         with Path(item.path).open("rb") as file:
             sha256, md5, size = _digests(file)
             if item.sha256 and sha256.hex() != item.sha256:
                 raise DamagedFileError(f"{item.path} has SHA-256 {sha256.hex()}, not {item.sha256} any more")
             if perhaps_there and self._is_there(item, size, sha256.hex(), md5.hex()) is True:
-                return 0, md5.hex()
+                return 0
             arguments: dict[str, Any] = {
                 "Bucket": self._connection.bucket,
                 "Key": item.key,
@@ -120,7 +117,7 @@ class Uploader:
         there = self._is_there(item, size, sha256.hex(), md5.hex())
         if there is False:
             raise NotThereError(f"{item.key} was put but is not there, or not whole")
-        return size, md5.hex()
+        return size
 
     def _put_checked(self, arguments: dict[str, Any], file: Any, sha256: bytes) -> None:
         if self._checksum:

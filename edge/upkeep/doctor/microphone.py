@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from edge import state_lock
 from edge.settings import EdgeSettings
 from edge.upkeep.doctor.examination import Outcome, bad, doubtful, good
+from edge.upkeep.liveness import CONSTANT_PEAK_TO_PEAK
 
 LISTEN_S = 1.5
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
-CONSTANT_PEAK_TO_PEAK = 2.0**-20  # an eighth of a 16-bit step, as in edge.upkeep.liveness
 QUIET_DBFS = -85.0  # 16-bit converters idle around here: nothing seems to be connected
 CLIPPED_SHARE = 0.01
 

@@ -36,7 +36,7 @@ def main() -> None:
             continue
         code, _, scope = word.partition(":")
         fault = None if word == "ok" else {"code": code, "detail": "as planned", "scope": scope or "storage"}
-        answer = {"alert_id": job["alert_id"], "ok": word == "ok", "fault": fault, "peak_rss_kib": 1, "etags": []}
+        answer = {"alert_id": job["alert_id"], "ok": word == "ok", "fault": fault, "peak_rss_kib": 1}
         print(json.dumps(answer | {"sent_bytes": size_bytes if word == "ok" else 0}), flush=True)
 
 
