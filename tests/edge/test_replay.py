@@ -125,11 +125,11 @@ def test_a_storm_of_shots_is_not_collapsed(scene: Path, loaded: Model, tmp_path:
 
 
 def test_shots_of_real_recordings_are_found_and_quiet_ones_stay_quiet(data: Path, loaded: Model) -> None:
-    # No figure of quality (the model has seen some of these): that the whole path works on real sound.
-    shots = sorted((data / "audio" / "sesa").glob("*/gunshot/*.flac"))[::4]
+    # The test part, which no head was trained on. No figure of quality, but what a broken step would not reach.
+    shots = sorted((data / "audio" / "sesa" / "test" / "gunshot").glob("*.flac"))
     _, lines, _ = run(shots, loaded)
     found = len({line["file"] for line in lines}) / len(shots)
-    assert found > 0.15
+    assert found >= 0.5
     forest = sorted((data / "audio" / "ambience").rglob("*.flac"))[:20]
     _, false, _ = run(forest, loaded)
     assert len({line["file"] for line in false}) <= 1
