@@ -42,10 +42,12 @@ STAGES = ("capture", "listen", "clips", "mqtt", "storage")
 class Daemon:
     """One life of the detector, from ready to stopped. A reload builds a new one."""
 
-    def __init__(self, settings: EdgeSettings, watchdog: Watchdog, process_started_s: float) -> None:
+    def __init__(
+        self, settings: EdgeSettings, watchdog: Watchdog, wake: Callable[[], None], process_started_s: float
+    ) -> None:
         """Load what must work for the daemon to be of any use: model and outbox, and a source that may work.
 
-        ``process_started_s`` is on the ``time.monotonic`` clock.
+        ``wake`` makes the main thread call ``tick`` at once; ``process_started_s`` is on the ``time.monotonic`` clock.
 
         Raises:
             NoModelError, SourceError, OSError: it cannot start; the text says why.
@@ -54,6 +56,7 @@ class Daemon:
         self.started_s = process_started_s
         self.first_window_s: float | None = None
         self.watchdog = watchdog
+        self._wake = wake
         self.source_hangs = False
         """The source did not come back when it was stopped: the process must not wait for it at its end."""
         self._stop = threading.Event()
@@ -131,7 +134,7 @@ class Daemon:
         log.info("listening: model %s %s, hop %g s", model.name.name, model.name.version, self.settings.detection.hop_s)
 
     def tick(self) -> bool:
-        """The main thread's part, about once a second. False when the recording has ended or a stage died."""
+        """The main thread's part, every two seconds or so. False when the recording has ended or a stage died."""
         self.watchdog.tick()
         if self.clock.poll() and self.clock.synchronised:
             corrected = self.desk.correct_times()
@@ -194,6 +197,7 @@ class Daemon:
             log.exception("detection failed; the service manager starts it again")
         finally:
             self._listening_over.set()
+            self._wake()
 
     def _end_events_without_sound(self) -> None:
         """Scores end events; without sound there are none, and an event must not stay open until it returns."""
@@ -204,8 +208,9 @@ class Daemon:
             self.desk.on_events(self.detector.finish())
 
     def _on_audio_state(self, problem: str | None) -> None:
-        # Told by a capture thread; published at the next tick, which is within a second.
+        # Told by a capture thread; published by the main one.
         self._audio_changed.set()
+        self._wake()
         log.log(logging.WARNING if problem else logging.INFO, "audio: %s", problem or "ok")
 
     def _on_message(self) -> None:

@@ -23,7 +23,8 @@ from edge.upkeep.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-TICK_S = 1.0
+TICK_S = 2.0
+"""Nothing that is looked at here is urgent; what is, wakes the loop."""
 DRAIN_S = 30.0
 """After the end of a recording, how long its clips and messages may take to leave."""
 DRAIN_TICK_S = 0.05
@@ -48,12 +49,16 @@ class _Signals:
         if select.select([self._woken], [], [], timeout_s)[0]:
             os.eventfd_read(self._woken)
 
+    def wake(self) -> None:
+        """From any thread: look now."""
+        os.eventfd_write(self._woken, 1)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self.reload = True
         else:
             self.stop = True
-        os.eventfd_write(self._woken, 1)
+        self.wake()
 
 
 def run(config: Path | None) -> int:
@@ -71,7 +76,7 @@ def run(config: Path | None) -> int:
     lock = state_lock.hold(settings.state_dir)
     signals = _Signals()
     watchdog = Watchdog()
-    daemon = Daemon(settings, watchdog, process_started_s)
+    daemon = Daemon(settings, watchdog, signals.wake, process_started_s)
     daemon.start()
     watchdog.ready("listening")
     try:
@@ -86,7 +91,7 @@ def run(config: Path | None) -> int:
                 return _end(daemon, watchdog, 0)
             if signals.reload:
                 signals.reload = False
-                daemon = _reload(daemon, config, watchdog)
+                daemon = _reload(daemon, config, signals)
     finally:
         lock.close()
 
@@ -112,8 +117,9 @@ def _end(daemon: Daemon, watchdog: Watchdog, code: int) -> int:
     return code
 
 
-def _reload(daemon: Daemon, config: Path | None, watchdog: Watchdog) -> Daemon:
+def _reload(daemon: Daemon, config: Path | None, signals: _Signals) -> Daemon:
     """A daemon on the new settings; the old one goes on where they cannot be used."""
+    watchdog = daemon.watchdog
     watchdog.reloading()
     try:
         settings = load(config)
@@ -136,10 +142,10 @@ def _reload(daemon: Daemon, config: Path | None, watchdog: Watchdog) -> Daemon:
     old = daemon.settings
     daemon.stop()
     try:
-        fresh = Daemon(settings, watchdog, time.monotonic())
+        fresh = Daemon(settings, watchdog, signals.wake, time.monotonic())
     except (SourceError, NoModelError, OSError) as error:
         log.error("the new configuration cannot be started, the old one goes on: %s", error)
-        fresh = Daemon(old, watchdog, time.monotonic())
+        fresh = Daemon(old, watchdog, signals.wake, time.monotonic())
         fresh.reporting.configuration_refused = True
     logging.getLogger().setLevel(fresh.settings.log_level.upper())
     fresh.start()

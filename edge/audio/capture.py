@@ -1,7 +1,7 @@
 """Listens for ever: runs the source, brings it back when it is lost, and says when there is no sound.
 
-Two threads. ``capture`` opens and runs the source and waits before it tries again. ``capture-watch`` looks once a
-second at what arrived (`Liveness`), gives up a source that delivers nothing, and ends the process if the source
+Two threads. ``capture`` opens and runs the source and waits before it tries again. ``capture-watch`` looks every two
+seconds at what arrived (`Liveness`), gives up a source that delivers nothing, and ends the process if the source
 does not even come back from being given up: a killed sound server can leave PortAudio's ``close()`` hanging,
 and then only a fresh process hears again.
 """
@@ -25,7 +25,7 @@ from edge.upkeep.liveness import Liveness
 
 LOG = logging.getLogger(__name__)
 
-TICK_S = 1.0
+TICK_S = 2.0
 SAMPLED_S = 0.25
 """Of each second this much is looked at: enough for levels and for what is dead."""
 FIRST_RETRY_S = 0.5

@@ -1,7 +1,7 @@
 """Sends what waits in the outbox, the newest health and the retained topics; receives commands and receipts.
 
 One thread owns everything: it connects (the only one that does), waits on the socket, on ``wake`` and on the
-second, and hands paho its bytes. The rest of the daemon never waits for the network.
+clock, and hands paho its bytes. The rest of the daemon never waits for the network.
 
     mqtt = Mqtt(settings, outbox, commands.handle)
     mqtt.start()
@@ -34,7 +34,7 @@ from edge.settings import EdgeSettings, SettingsError
 
 log = logging.getLogger(__name__)
 
-TICK_S = 1.0
+TICK_S = 2.0
 """Longest sleep: another process may have put a row (a drill), a receipt may be overdue."""
 FIRST_RETRY_S = 0.25
 STABLE_S = 10.0

@@ -18,12 +18,12 @@ HOUR_S = 3600.0
 REFERENCE_HOURS = 72
 RECENT_HOURS = 24
 FLOOR_SHARE = 0.1
-FIRST_FLOOR_S = 60
+FIRST_FLOOR_LEVELS = 60
 """Seconds of levels from which a floor is stated at all."""
 
 
 class NoiseFloor:
-    """Feed it a level for each second of sound.
+    """Feed it a level every few seconds of sound.
 
     Args:
         deafening_db: how far below the reference every hour of a day must stay.
@@ -47,8 +47,8 @@ class NoiseFloor:
 
     @property
     def now_dbfs(self) -> float | None:
-        """Floor of the present hour, or of the one before it until a minute of this one is known."""
-        if sum(self._counts) >= FIRST_FLOOR_S:
+        """Floor of the present hour, or of the one before it until 60 levels of this one are known."""
+        if sum(self._counts) >= FIRST_FLOOR_LEVELS:
             return self._floor()
         return self._recent[-1] if self._recent else None
 
@@ -72,7 +72,7 @@ class NoiseFloor:
         if self._hour_began_s is None:
             self._hour_began_s = now_s
         elif now_s - self._hour_began_s >= self._hour_s:
-            if sum(self._counts) >= FIRST_FLOOR_S:
+            if sum(self._counts) >= FIRST_FLOOR_LEVELS:
                 self._close_hour(self._floor())
             self._counts = [0] * len(self._counts)
             self._hour_began_s = now_s
