@@ -30,6 +30,7 @@ from edge.delivery.messages import Health, Receipt, Response, Topics
 from edge.delivery.mqtt_link import Link, wait
 from edge.delivery.outbox import Outbox, Row
 from edge.delivery.problems import Problems
+from edge.delivery.retained import Retained
 from edge.settings import EdgeSettings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -56,9 +57,8 @@ class Mqtt:
         self._confirmation = Confirmation(settings.mqtt)
         self._problems = Problems(log)
         self._health: tuple[float, bytes] | None = None
-        self._retained: dict[str, bytes] = {}
-        self._retained_waiting: set[str] = set()
-        self._lock = threading.Lock()  # of the three above
+        self._lock = threading.Lock()  # of the one above
+        self._retained = Retained(settings.state_dir / "retained.json")
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wake_lock = threading.Lock()  # of the eventfd, whose number may be another file's once it is closed
         self._closed = False
@@ -94,8 +94,14 @@ class Mqtt:
         return self._sent_today[1] if self._sent_today[0] == _today() else 0
 
     def start(self) -> None:
+        wanted = {self._topics.model}
+        if self._settings.place is not None:
+            wanted.add(self._topics.location)
         if self._settings.mqtt.home_assistant:
-            self._retain(*home_assistant.discovery(self._settings))
+            topic, payload = home_assistant.discovery(self._settings)
+            wanted.add(topic)
+            self._retained.put(topic, payload)
+        self._retained.keep_only(wanted)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
@@ -128,14 +134,7 @@ class Mqtt:
 
     def publish_retained(self, leaf: str, payload: bytes) -> None:
         """Publish ``payload`` on a topic of this device, retained, now and after each reconnection."""
-        self._retain(self._topics.of(leaf), payload)
-
-    def _retain(self, topic: str, payload: bytes) -> None:
-        with self._lock:
-            if self._retained.get(topic) == payload:
-                return
-            self._retained[topic] = payload
-            self._retained_waiting.add(topic)
+        self._retained.put(self._topics.of(leaf), payload)
         self.wake()
 
     # The thread ------------------------------------------------------------------------------------------------
@@ -196,8 +195,7 @@ class Mqtt:
 
     def _on_up(self, session_present: bool) -> None:
         self._confirmation.connected(session_present)
-        with self._lock:
-            self._retained_waiting = set(self._retained)
+        self._retained.again()
 
     def _on_taken(self, row: Row) -> None:
         self._confirmation.taken(self._outbox, row, time.monotonic())
@@ -208,10 +206,11 @@ class Mqtt:
     def _send(self, link: Link) -> None:
         now_s = time.monotonic()
         with self._lock:
-            retained = [(topic, self._retained[topic]) for topic in self._retained_waiting]
-            self._retained_waiting.clear()
             health, self._health = self._health, None
-        sent_bytes = sum(link.publish(topic, payload, retain=True) for topic, payload in retained)
+        sent_bytes = 0
+        for topic, payload in self._retained.take():
+            # What is taken back may lie where this device has no right any more: nothing is wrong then.
+            sent_bytes += link.publish(topic, payload, retain=True, qos=1 if payload else 0)
         for row in self._confirmation.due(self._outbox, link.rows_in_flight, link.room, now_s):
             sent_bytes += link.publish(self._topics.of(row.leaf), row.payload, row)
         if health is not None and now_s - health[0] < self._settings.health.interval_s:

@@ -4,12 +4,15 @@ import json
 import time
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import paho.mqtt.subscribe as subscribe
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.delivery.messages import Health, Response
 from edge.delivery.mqtt import Mqtt
 from edge.delivery.outbox import Outbox
+from edge.settings import Location
 from tests.edge.delivery.examples import alert, clip, moment
 from tests.integration.receiver import Receiver, wait_until
 from tests.integration.sender import sending, settings
@@ -184,6 +187,36 @@ def test_home_assistant_is_told_how_to_show_the_device(mosquitto: Mosquitto, out
     payload = json.loads(message.payload)
     assert payload["components"]["alert"]["state_topic"] == "ecosight/v1/forest/oak/alert"
     assert len({part["unique_id"] for part in payload["components"].values()}) == len(payload["components"])
+
+
+def test_a_removed_place_and_home_assistant_switched_off_are_taken_back_from_the_broker(
+    mosquitto: Mosquitto, outbox: Outbox, tmp_path: Path
+) -> None:
+    shown = settings(mosquitto.port, home_assistant=True).model_copy(
+        update={"state_dir": tmp_path, "place": Location(latitude_deg=46.5, longitude_deg=7.5)}
+    )
+    topics = ["ecosight/v1/forest/oak/location", "homeassistant/device/ecosight_forest_oak/config"]
+    with sending(outbox, shown) as mqtt:
+        mqtt.publish_retained("location", b'{"schema_version":1}')
+        for topic in topics:
+            assert subscribe.simple(topic, hostname="127.0.0.1", port=mosquitto.port, retained=True).payload
+    hidden = settings(mosquitto.port).model_copy(update={"state_dir": tmp_path})
+    with sending(outbox, hidden) as mqtt:
+        mqtt.publish_retained("model", b'{"schema_version":1}')
+        model = "ecosight/v1/forest/oak/model"
+        assert subscribe.simple(model, hostname="127.0.0.1", port=mosquitto.port, retained=True).payload
+        assert mqtt.problems == []
+    found: list[str] = []
+    reader = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    reader.on_message = lambda _client, _data, message: found.append(message.topic)
+    reader.on_connect = lambda client, *_: client.subscribe("#")
+    reader.connect("127.0.0.1", mosquitto.port)
+    reader.loop_start()
+    wait_until(lambda: model in found, "the retained topics")
+    time.sleep(0.2)
+    reader.disconnect()
+    reader.loop_stop()
+    assert set(found) == {model, "ecosight/v1/forest/oak/availability"}
 
 
 def _health(depth: int) -> Health:
