@@ -60,6 +60,7 @@ def test_windows_are_every_hop_of_the_recording_in_order(scene: Path, loaded: Mo
 def test_the_events_are_those_of_the_windows_scores(scene: Path, loaded: Model) -> None:
     _, events, _ = run([scene], loaded)
     _, windows, _ = run([scene], loaded, "windows")
+    assert events
     for event in events:
         near = [w["scores"]["gun_shot"] for w in windows if event["onset_s"] - 1 < w["t"] < event["onset_s"] + 5]
         assert event["score"] == pytest.approx(max(near), abs=1e-6)
@@ -127,9 +128,10 @@ def test_a_storm_of_shots_is_not_collapsed(scene: Path, loaded: Model, tmp_path:
 def test_shots_of_real_recordings_are_found_and_quiet_ones_stay_quiet(data: Path, loaded: Model) -> None:
     # The test part, which no head was trained on. No figure of quality, but what a broken step would not reach.
     shots = sorted((data / "audio" / "sesa" / "test" / "gunshot").glob("*.flac"))
+    forest = sorted((data / "audio" / "ambience").rglob("*.flac"))[:20]
+    assert len(shots) == 21 and len(forest) == 20
     _, lines, _ = run(shots, loaded)
     found = len({line["file"] for line in lines}) / len(shots)
     assert found >= 0.5
-    forest = sorted((data / "audio" / "ambience").rglob("*.flac"))[:20]
     _, false, _ = run(forest, loaded)
     assert len({line["file"] for line in false}) <= 1

@@ -112,7 +112,13 @@ def test_what_ffmpeg_cannot_read_is_an_error_with_its_words(tmp_path: Path) -> N
 def test_a_stream_that_falls_silent_or_is_refused_is_lost(radio: Radio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.audio.streams.STALLED_S", 3.0)
     heard = Heard()
-    threading.Timer(3.0, radio.hang.set).start()
+
+    def fall_silent() -> None:
+        while not len(heard.sound):
+            time.sleep(0.02)
+        radio.hang.set()
+
+    threading.Thread(target=fall_silent, daemon=True).start()
     with pytest.raises(SourceLost) as lost:
         open_source(AudioSettings(source="url", location=radio.url)).run(heard, threading.Event())
     assert lost.value.reason == "stalled"

@@ -107,7 +107,7 @@ def test_googles_waveform_model_is_taken_as_it_is_and_hears_shots(yamnet: Path, 
         frames, rate = soundfile.read(clip, dtype="float32")
         scores = [model.score(one) for one in FrontEnd(rate, 0.24).push(0, frames)]
         loud.append(max(float(one.labels[0]) for one in scores))
-        assert all(0 <= (model.speech(one) or 0) <= 1 for one in scores)
+        assert all(0 <= model.speech(one) <= 1 for one in scores)
     assert np.mean(np.array(loud) > 0.3) > 0.5
     noise = FrontEnd(16_000, 0.24).push(0, (np.random.default_rng(0).standard_normal(32_000) * 0.01).astype(np.float32))
     assert max(float(model.score(one).labels[0]) for one in noise) < 0.1
