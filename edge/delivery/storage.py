@@ -73,8 +73,6 @@ class Storage:
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self.beat = 0
         """Advances at least every five seconds."""
-        self.peak_child_rss_kib = 0
-        """Largest memory that an uploader took."""
 
     @property
     def busy(self) -> bool:
@@ -281,7 +279,6 @@ class Storage:
         )
         self._tried.add(alert_id)
         answer = uploader.put(job)
-        self.peak_child_rss_kib = max(self.peak_child_rss_kib, answer.peak_rss_kib)
         if answer.ok:
             self._sent.charge(answer.sent_bytes)
             self._tried.discard(alert_id)

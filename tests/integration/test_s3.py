@@ -259,7 +259,6 @@ def test_clips_reach_the_bucket_and_their_messages_say_so(s3: S3Server, bucket: 
     assert {key for key in keys if key.endswith(".flac")} == {f"forest/oak/2026/05/01/a{n}.flac" for n in range(4)}
     assert len(keys) == 8 and not any("voice" in key for key in keys)
     assert yard.storage.bytes_sent_today == sum(keys.values())
-    assert 0 < yard.storage.peak_child_rss_kib < CHILD_RSS_LIMIT_KIB
     assert yard.state("voice") == "withheld"
 
 
