@@ -263,7 +263,8 @@ def daemon_cost(
     text = log.read_text()
     first = re.search(r"first window scored ([0-9.]+) s", text)
     first_s = float(first[1]) if first else None
-    return Whole(used_s * 1e3 / span_s, resident_mib, first_s, "connected to the broker" in text)
+    connected = port is not None and "New client connected" in (folder / "mosquitto.log").read_text()
+    return Whole(used_s * 1e3 / span_s, resident_mib, first_s, connected)
 
 
 def _must_run(daemon: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -290,7 +291,7 @@ def private_broker(folder: Path) -> Iterator[int | None]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = folder / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stdout\n")
     log = folder / "mosquitto.log"
     with log.open("w") as said:
         broker = subprocess.Popen([program, "-c", str(config)], stdout=said, stderr=said)

@@ -15,6 +15,7 @@ import yaml
 
 from edge.bench import Bench
 from edge.settings import EdgeSettings
+from tests.servers.mosquitto import program
 from tests.servers.pulse import RATE_HZ, PulseServer
 
 
@@ -173,8 +174,10 @@ def test_a_mistyped_command_shows_how_it_is_typed(arguments: tuple[str, ...]) ->
     assert "Usage:" in done.stdout + done.stderr
 
 
+@pytest.mark.server
 @pytest.mark.data
 def test_the_bench_gives_every_promised_figure(tmp_path: Path, model: Path, yamnet: Path) -> None:
+    program("mosquitto")  # else there is nothing to be connected to
     path = configuration(tmp_path, detection={"model": str(model)})
     figures = json.loads(good("bench", "--json", "--seconds", "1", "--yamnet", yamnet, "--config", path, timeout_s=120))
     assert set(figures) == {field.name for field in dataclasses.fields(Bench)}
@@ -189,6 +192,7 @@ def test_the_bench_gives_every_promised_figure(tmp_path: Path, model: Path, yamn
     assert all(figures[name] > 0 for name in promised)
     ratio = figures["daemon_cpu_ms_per_audio_s"] / figures["baseline_cpu_ms_per_audio_s"]
     assert figures["daemon_ratio"] == pytest.approx(ratio, rel=0.01)
+    assert figures["mqtt_connected"]
     assert figures["first_window_s"] > 0.975, "no window exists before"
 
 
