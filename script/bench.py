@@ -77,7 +77,7 @@ def main() -> int:
             model = Path(folder) / "model.tflite"
             model_from_yamnet(yamnet, model)
         found = _measure_all(console, model.absolute(), yamnet, options.long, passed_on)
-    _print_table(console, found)
+    print_table(console, found)
     return 0
 
 
@@ -116,7 +116,7 @@ def _measure_all(
     return found
 
 
-def _print_table(console: Console, found: dict[str, dict[str, Any]]) -> None:
+def print_table(console: Console, found: dict[str, dict[str, Any]]) -> None:
     machine = found.get("bench", {}).get("machine", "")
     table = Table(title=f"Measured on {machine}" if machine else "Measured")
     table.add_column("figure")
