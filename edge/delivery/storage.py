@@ -18,6 +18,7 @@ from edge.delivery.evidence import description_path, remove_pair
 from edge.delivery.faults import Fault, explain
 from edge.delivery.outbox import ClipRow, Outbox
 from edge.delivery.s3 import StoppedError, UploaderProcess, connection_of, job_of
+from edge.delivery.upload_queue import BATCH, UploadQueue
 from edge.settings import EdgeSettings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ ALERTS_FIRST_S = 1.0
 HOLD_S = 60.0
 """Alerts that still wait then are refused, or not receipted: that must not cost the clips as well."""
 FIRST_RETRY_S = 5.0
-BATCH = 16
-"""Clips looked at together."""
 BUDGET_LOOK_S = 300.0
 SENT_MAYBE = frozenset({"timeout", "connection", "server", "uploader", "checksum", "error"})
 """Faults after which a clip's bytes may have gone over the link."""
@@ -56,12 +55,9 @@ class Storage:
         self._spool = settings.state_dir / "clips"
         budget = settings.storage.metered.bytes_per_day
         self._sent = DailyBytes(settings.state_dir / "sent-today.json", clock, budget)
+        self._queue = UploadQueue(settings.storage, outbox, self._sent)
         self._made_before_s = time.time()
         self._tried: set[str] = set()
-        self._later: dict[str, float] = {}
-        """Clips with a fault of their own, and when (monotonic) to try again."""
-        self._over_budget: frozenset[str] = frozenset()
-        """Clips that no day's budget is enough for."""
         self._failures = 0
         self._problem = ""
         self._not_before_s = 0.0
@@ -83,7 +79,7 @@ class Storage:
     def problems(self) -> list[str]:
         """``storage:CODE`` of the last failure (codes in ``faults.py``), gone after a success; ``storage:over_budget``
         while a clip waits that is larger than the budget of a day."""
-        return [code for code in (self._problem, "storage:over_budget" if self._over_budget else "") if code]
+        return ([self._problem] if self._problem else []) + self._queue.problems
 
     @property
     def bytes_sent_today(self) -> int:
@@ -115,22 +111,10 @@ class Storage:
 
     def request(self, alert_id: str) -> str:
         """Somebody asks for this clip: see to it at once. Returns why it will not be uploaded; empty: it will."""
-        kind = self._settings.storage.kind
-        if kind != "s3":
-            return f"this device uploads no clips (storage.kind is {kind})"
-        row = self._outbox.clip(alert_id)
-        if row is None:
-            return f"no clip of alert {alert_id} is on this device"
-        if not self._sent.ever_allows(row.clip.size_bytes):
-            return f"its {row.clip.size_bytes} bytes are more than storage.metered.bytes_per_day"
-        if not self._outbox.request_upload(alert_id):
-            # Asked only now: it may have been evicted meanwhile.
-            row = self._outbox.clip(alert_id) or row
-            because = f": {row.clip.reason}" if row.clip.reason else ""
-            return f"the clip of alert {alert_id} is {row.clip.state}{because}"
-        self._later.pop(alert_id, None)
-        self.wake()
-        return ""
+        refusal = self._queue.request(alert_id)
+        if not refusal:
+            self.wake()
+        return refusal
 
     def _run(self) -> None:
         look_at_s = 0.0
@@ -162,11 +146,11 @@ class Storage:
             self._wanted = True
             self._not_before_s = time.monotonic() + ALERTS_FIRST_S
             return BUDGET_LOOK_S
-        rows = self._due()
+        rows = self._queue.due()
         if rows:
             self._upload(rows)
             # Whatever came meanwhile, and what the run had no time for.
-            self._wanted = self._wanted or bool(self._due())
+            self._wanted = self._wanted or bool(self._queue.due())
         return BUDGET_LOOK_S
 
     # Folder ----------------------------------------------------------------------------------------------------
@@ -219,27 +203,6 @@ class Storage:
         if self._held_since_s is None:
             self._held_since_s = time.monotonic()
         return time.monotonic() - self._held_since_s < HOLD_S
-
-    def _due(self) -> list[ClipRow]:
-        """Clips to upload now, oldest first: they may leave, fit today's budget, and are asked for if they must be."""
-        asked = True if self._settings.storage.metered.clips_on_request else None
-        now_s = time.monotonic()
-        # With a budget, a small clip may fit that stands behind many large ones.
-        metered = self._settings.storage.metered.bytes_per_day is not None
-        limit = -1 if metered else BATCH + len(self._later)
-        rows = self._outbox.clips(["kept"], may_leave=True, requested=asked, limit=limit)
-        self._note_over_budget(rows)
-        due = [r for r in rows if self._later.get(r.clip.alert_id, 0.0) <= now_s]
-        return [r for r in due if self._sent.allows(r.clip.size_bytes)][:BATCH]
-
-    def _note_over_budget(self, rows: list[ClipRow]) -> None:
-        # A budget of 0 means that none is wanted, not that something is amiss.
-        if self._settings.storage.metered.bytes_per_day == 0:
-            return
-        too_large = frozenset(r.clip.alert_id for r in rows if not self._sent.ever_allows(r.clip.size_bytes))
-        for alert_id in sorted(too_large - self._over_budget):
-            log.warning("clip %s is larger than storage.metered.bytes_per_day: it stays here", alert_id)
-        self._over_budget = too_large
 
     def _upload(self, rows: list[ClipRow]) -> None:
         try:
@@ -315,7 +278,7 @@ class Storage:
             self._on_message()
             return
         log.warning("clip %s is not taken: %s", alert_id, fault.detail)
-        self._later[alert_id] = time.monotonic() + self._settings.storage.retry_max_s
+        self._queue.put_off(alert_id)
 
     def _succeeded(self) -> None:
         if self._problem:
