@@ -338,6 +338,21 @@ def test_a_pair_without_its_row_is_adopted(tmp_path: Path) -> None:
     row = _restart(tmp_path).outbox.clip("a1")
     assert row is not None and row.path == path and row.may_leave
     assert row.clip.state == "kept" and row.clip.sha256 == clip.sha256 and row.clip.key == clip.key
+    assert not row.requested
+
+
+def test_a_recording_that_is_adopted_is_still_asked_for(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, **SHORT)
+    bench.play(noise(4 * RATE_HZ))
+    bench.keeper.start()
+    bench.keeper.request(
+        ClipRequest(bench.alert("a1", RATE_HZ, "end"), RATE_HZ, 2 * RATE_HZ, kind="recording"),
+    )
+    bench.finish()
+    bench.outbox.close()
+    _forget_row(tmp_path)
+    row = _restart(tmp_path).outbox.clip("a1")
+    assert row is not None and row.requested
 
 
 def test_a_crash_between_the_two_names_is_finished(tmp_path: Path) -> None:
