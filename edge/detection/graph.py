@@ -4,7 +4,11 @@ The interpreter is ``ai-edge-litert``; ``tflite-runtime``, its former name, wher
 and many times slower on int8).
 """
 
-from collections.abc import Mapping
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +16,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.detection.model_file import ModelFileError
+
+_NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+"""What the interpreter's C++ writes to standard error once a process; it has no setting against it."""
+_greeting = threading.Lock()
+_greeted = threading.Event()
+
+
+@contextlib.contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Keep ``_NOISE`` from standard error. What others write meanwhile follows, some milliseconds late."""
+    with _greeting:
+        if _greeted.is_set() or sys.stderr is None:
+            yield
+            return
+        sys.stderr.flush()
+        with os.fdopen(os.dup(2), "wb", 0) as kept, os.fdopen(os.memfd_create("stderr"), "rb", 0) as held:
+            os.dup2(held.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(kept.fileno(), 2)
+                said = os.pread(held.fileno(), held.seek(0, os.SEEK_END), 0)
+                if _NOISE in said:
+                    _greeted.set()
+                kept.write(said.replace(_NOISE, b""))
 
 
 def _interpreter(graph: bytes) -> Any:
@@ -32,12 +61,17 @@ class Graph:
             ModelFileError: no graph that this interpreter can run, or not one input and only float32.
         """
         try:
-            self._interpreter = _interpreter(graph)
-            self._interpreter.allocate_tensors()
+            with _without_greeting():
+                self._interpreter = _interpreter(graph)
+                self._interpreter.allocate_tensors()
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         except (ValueError, RuntimeError, MemoryError) as error:
-            raise ModelFileError(f"{name}: the interpreter cannot run this graph: {error}") from error
+            if graph[4:8] != b"TFL3":
+                raise ModelFileError(f"{name} is no .tflite file") from error
+            raise ModelFileError(
+                f"{name}: the interpreter cannot run this graph: {error}; is it whole? fetch or convert it again"
+            ) from error
         if len(inputs) != 1 or any(one["dtype"] != np.float32 for one in [*inputs, *outputs]):
             raise ModelFileError(f"{name}: a graph has one input, and float32 at both ends")
         self._input = inputs[0]["index"]
