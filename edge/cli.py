@@ -60,7 +60,7 @@ def _clear_errors() -> Iterator[None]:
         sys.stderr.close()
         raise typer.Exit(0) from None
     except OSError as error:
-        _fail(error, 1)
+        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error, 1)
 
 
 @app.callback(invoke_without_command=True)
@@ -74,7 +74,7 @@ def version(
 
 @app.command()
 def run(config: Config = None) -> None:
-    """The daemon: listen, detect, alert, keep the evidence. Ends at SIGTERM, or at the end of a recording."""
+    """Listen, detect, alert, keep the evidence: the daemon. Ends at SIGTERM, or at the end of a recording."""
     from edge.service import run as run_daemon
     from edge.state_lock import AlreadyRunningError
 
@@ -94,14 +94,19 @@ def replay(
     hop_s: Annotated[float | None, typer.Option("--hop-s", help="Seconds between windows.")] = None,
     config: Config = None,
 ) -> None:
-    """The same pipeline over recordings, as fast as possible: JSON lines on stdout, progress on stderr."""
+    """Search recordings with the same pipeline. JSON lines on stdout, progress on stderr."""
     from edge.detection.choice import choose
     from edge.replay import replay_files
     from edge.settings import load
+    from edge.settings_file import SettingsError
 
     with _clear_errors():
         overrides = {} if hop_s is None else {"ECOSIGHT_DETECTION__HOP_S": str(hop_s)}
-        settings = load(config, {**_environment(), **overrides})
+        try:
+            settings = load(config, {**_environment(), **overrides})
+        except SettingsError as error:
+            typed = "environment variable ECOSIGHT_DETECTION__HOP_S: detection.hop_s"
+            _fail(str(error) if hop_s is None else str(error).replace(typed, "--hop-s"))
         chosen = choose(model or settings.detection.model, settings.state_dir, only=model is not None)
         code = replay_files(files, chosen.model, settings.detection, emit.value)
     raise typer.Exit(code)
@@ -113,7 +118,7 @@ def devices(
     meter: Annotated[bool, typer.Option(help="Show the level of each microphone for some seconds.")] = True,
     seconds: Annotated[float, typer.Option(help="How long to measure each.")] = 3.0,
 ) -> None:
-    """Every microphone: what to paste into the configuration to select it, and its level."""
+    """List microphones and their levels. What stands under audio.device goes into the configuration."""
     from edge.audio.device_list import show_devices
     from edge.settings import load
 
@@ -130,7 +135,7 @@ def record(
     note: Annotated[str, typer.Option(help="Anything worth remembering: distance, weapon, weather.")] = "",
     config: Config = None,
 ) -> None:
-    """A labelled field recording (FLAC) with its metadata (JSON), for the trainer."""
+    """Make a labelled field recording. FLAC, with its metadata (JSON) beside it, for the trainer."""
     from edge.audio.field_recording import record_field
     from edge.settings import load
 
@@ -141,7 +146,7 @@ def record(
 
 @app.command()
 def doctor(config: Config = None) -> None:
-    """Check everything from the configuration to the storage, and say what to do about what fails."""
+    """Check everything, and say what to do. From the configuration to the storage."""
     from edge.upkeep.doctor import run_doctor
 
     raise typer.Exit(run_doctor(config))
@@ -152,7 +157,7 @@ def drill(
     config: Config = None,
     timeout_s: Annotated[float, typer.Option("--timeout-s", help="How long to wait for the delivery.")] = 30.0,
 ) -> None:
-    """Send a test alert (`test: true`) through the whole path, for walk tests."""
+    """Send a test alert through the whole path. It says `test: true`; for walk tests."""
     from edge.drill import DrillFailed, run_drill
     from edge.settings import load
 
@@ -173,7 +178,7 @@ def bench(
         Path | None, typer.Option(envvar="ECOSIGHT_YAMNET", help="Google's waveform-in yamnet.tflite, the baseline.")
     ] = None,
 ) -> None:
-    """CPU per second of audio for each stage and the whole daemon, memory, time to the first window."""
+    """Measure CPU, memory and start-up. CPU per second of audio, for each stage and for the whole daemon."""
     from edge.bench import BenchFailed, measure, to_json, to_table
     from edge.settings import load
 
@@ -187,7 +192,7 @@ def bench(
 
 @config_app.command("check")
 def config_check(config: Config = None) -> None:
-    """Whether the configuration can be used."""
+    """Say whether it can be used."""
     from edge.settings import load, secret
 
     with _clear_errors():
@@ -195,12 +200,16 @@ def config_check(config: Config = None) -> None:
         secret("mqtt_password", settings.mqtt.password_file)
         secret("s3_access_key", settings.storage.s3.access_key_file)
         secret("s3_secret_key", settings.storage.s3.secret_key_file)
+        for name in ("ca_file", "client_certificate_file", "client_key_file"):
+            file = getattr(settings.mqtt, name)
+            if file is not None and not file.is_file():
+                _fail(f"mqtt.{name}: there is no file {file}")
     typer.echo(f"{config or 'defaults and environment'}: good; site {settings.site}, device {settings.device}")
 
 
 @config_app.command("show")
 def config_show(config: Config = None) -> None:
-    """The configuration as the daemon sees it, defaults included (YAML), without the passwords of addresses."""
+    """Print it as the daemon sees it. YAML, defaults included, without the passwords of addresses."""
     import yaml
 
     from edge.redaction import tree_without_passwords
@@ -213,7 +222,7 @@ def config_show(config: Config = None) -> None:
 
 @config_app.command("schema")
 def config_schema() -> None:
-    """JSON Schema of the configuration, for editors."""
+    """Print its JSON Schema, for editors."""
     from edge.settings import EdgeSettings
 
     typer.echo(json.dumps(EdgeSettings.model_json_schema(), indent=2))
@@ -224,7 +233,7 @@ ModelPath = Annotated[Path | None, typer.Argument(help="Model file; else the one
 
 @model_app.command("show")
 def model_show(model: ModelPath = None, config: Config = None) -> None:
-    """The manifest of the model: labels, thresholds, where it comes from."""
+    """Print its manifest: labels, thresholds, sources."""
     from edge.detection.choice import choose
     from edge.settings import load
 
@@ -241,7 +250,7 @@ def model_show(model: ModelPath = None, config: Config = None) -> None:
 
 @model_app.command("verify")
 def model_verify(model: ModelPath = None, config: Config = None) -> None:
-    """Digest, front end and golden vectors, in a child process with a deadline and a memory limit."""
+    """Check that it is whole and scores as it should. In a child process with a deadline and a memory limit."""
     from edge.detection.choice import candidates
     from edge.detection.verify import verify
     from edge.settings import load

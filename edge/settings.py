@@ -22,7 +22,7 @@ from edge.settings_file import Section, SettingsError, inconsistent
 
 __all__ = ["EdgeSettings", "Section", "SettingsError", "load", "secret"]
 
-TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+TopicName = Annotated[str, Field(pattern=settings_file.PLAIN_NAME)]
 """A name that is safe in an MQTT topic, an ACL line, an S3 key and a file name."""
 
 RESERVED_DEVICE_NAMES = frozenset({"models"})
@@ -46,7 +46,7 @@ class AudioSettings(Section):
 
     source: Literal["microphone", "file", "folder", "stdin", "url"] = "microphone"
     """Where sound comes from."""
-    device: str = "default"
+    device: str = Field(default="default", pattern=settings_file.MICROPHONE)
     """Which microphone, as `ecosight-edge devices` prints it: `usb:VENDOR:PRODUCT:SERIAL`, `usb-port:1-1.2`,
     `card:NAME` or `default`. Never an index."""
     backend: Literal["auto", "alsa", "pulse"] = "auto"
@@ -182,7 +182,7 @@ class MqttSettings(Section):
     """Longest pause between two attempts to connect."""
     home_assistant: bool = False
     """Publish Home Assistant discovery."""
-    home_assistant_prefix: str = Field(default="homeassistant", pattern=r"^[^#+/]+(/[^#+/]+)*$")
+    home_assistant_prefix: str = Field(default="homeassistant", pattern=settings_file.TOPIC)
     """Its discovery prefix."""
 
     @model_validator(mode="after")
@@ -198,7 +198,7 @@ class S3Settings(Section):
 
     bucket: str = Field(default="", max_length=63)
     """Bucket for clips."""
-    endpoint_url: str | None = Field(default=None, pattern=r"^https?://")
+    endpoint_url: str | None = Field(default=None, pattern=settings_file.WEB_ADDRESS)
     """Any S3 endpoint; Amazon's where not set."""
     region: str = "us-east-1"
     """Region."""

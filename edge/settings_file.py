@@ -23,6 +23,18 @@ ENVIRONMENT_PREFIX = "ECOSIGHT_"
 # Variables with our prefix that are not settings: they steer tests and scripts.
 NOT_SETTINGS = frozenset({"ECOSIGHT_YAMNET", "ECOSIGHT_DATA", "ECOSIGHT_REQUIRE_ALL", "ECOSIGHT_CONFIG"})
 
+PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+MICROPHONE = r"^(default|usb:[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}(:.*)?|usb-port:[0-9.:-]+|card:.+)$"
+WEB_ADDRESS = r"^https?://"
+TOPIC = r"^[^#+/]+(/[^#+/]+)*$"
+_IN_WORDS = {
+    PLAIN_NAME: "expected at most 63 letters, digits, '-', '_' or '.', the first a letter or a digit",
+    MICROPHONE: "expected usb:VENDOR:PRODUCT:SERIAL, usb-port:PORT, card:NAME or default, as `ecosight-edge devices` "
+    "prints it",
+    WEB_ADDRESS: "expected an address that begins with http:// or https://",
+    TOPIC: "expected an MQTT topic without '#' and '+'",
+}
+
 Keys = tuple[str, ...]
 _SECRET = re.compile(r"pass|secret|token|credential|key$", re.IGNORECASE)
 _LONGEST_VALUE_SHOWN = 80
@@ -89,7 +101,8 @@ def secret(name: str, file: Path | None, environment: Mapping[str, str]) -> str 
             return None
         text = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
-        raise SettingsError(f"secret {name}: cannot read {file or directory}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"secret {name}: cannot read {file or directory}: {reason}") from error
     if not text.strip():
         raise SettingsError(f"secret {name}: {file} is empty")
     return text
@@ -167,7 +180,8 @@ def _read_file(path: Path, origin: dict[Keys, str]) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: no such file; start from configs/edge.yaml") from error
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or f"it is no text in UTF-8 ({error})"
+        raise SettingsError(f"{path}: cannot be read: {reason}") from error
     lines: dict[Keys, int] = {}
     tree = _parse(text, str(path), lines)
     origin |= {keys: f"{path}, line {line}" for keys, line in lines.items()}
@@ -237,6 +251,7 @@ def _explain(tree_type: type[Section], problem: ErrorDetails, origin: Mapping[Ke
         return f"{where}: {name}: {message}"
     if problem["type"] == "model_type":
         message = "a section with keys is expected here"
+    message = _IN_WORDS.get(context.get("pattern", ""), message)
     if problem["type"] == "string_type" and isinstance(value, int | float):
         message += " (put it in quotes)"
     return f"{where}: {name} = {_shown(value, keys)}: {message}"

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.audio.source import SourceError, SourceLost
+from edge.settings_file import MICROPHONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def select(device: str, cards: Sequence[Card]) -> Card:
         SourceLost: ``not_found``: none is plugged in now.
         SourceError: the identity is not one, or several cards answer to it.
     """
-    if not re.fullmatch(r"usb:[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}(:.*)?|usb-port:[0-9.:-]+|card:.+", device):
+    if device == "default" or not re.fullmatch(MICROPHONE, device):
         raise SourceError(
             f"audio.device {device!r} is not usb:VENDOR:PRODUCT:SERIAL, usb-port:PORT, card:NAME or default; "
             "`ecosight-edge devices` prints what to paste"

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 SHIPPED = Path(__file__).resolve().parent.parent / "models"
 LAST_GOOD = "last_good.tflite"
 HOW_TO_GET_ONE = (
-    "make one with `ecosight-convert yamnet yamnet.tflite --out model.tflite` and name it in detection.model"
+    "make one with `ecosight-convert yamnet yamnet.tflite --out model.tflite` and name it in detection.model "
+    "(for replay: with --model)"
 )
 
 

@@ -79,6 +79,21 @@ def test_a_configuration_that_cannot_be_used_is_named_in_one_line(command: tuple
     assert str(mistaken) in refused(*command, "--config", mistaken)
 
 
+def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
+    absent = tmp_path / "ca.pem"
+    config = configuration(tmp_path, mqtt={"tls": True, "ca_file": str(absent)})
+    assert refused("config", "check", "--config", config) == f"mqtt.ca_file: there is no file {absent}"
+
+
+def test_a_mistyped_option_is_called_as_it_was_typed(tmp_path: Path) -> None:
+    assert refused("replay", "--hop-s", "9", tmp_path).startswith("--hop-s = 9")
+
+
+def test_the_list_of_commands_is_not_cut_off() -> None:
+    for group in ((), ("config",), ("model",)):
+        assert "..." not in good(*group, "--help").partition("Commands:")[2]
+
+
 def test_the_schema_is_json_and_names_every_section() -> None:
     schema = json.loads(good("config", "schema"))
     assert set(schema["properties"]) == set(EdgeSettings.model_fields)

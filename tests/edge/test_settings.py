@@ -349,3 +349,20 @@ def test_an_unusable_secret_file_is_named(tmp_path: Path, content: bytes) -> Non
 def test_a_secret_file_that_is_not_there_is_an_error_and_not_no_secret(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot read"):
         secret("mqtt_password", tmp_path / "nowhere", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("site: cedar ridge", "letters, digits"),
+        ("audio: {device: '2'}", "`ecosight-edge devices` prints it"),
+        ("storage: {s3: {endpoint_url: 'minio:9000'}}", "http://"),
+        ("mqtt: {home_assistant_prefix: 'a/#'}", "MQTT topic"),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_told_the_form_in_words(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "edge.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as refusal:
+        load(file, {})
+    assert says in str(refusal.value) and "pattern" not in str(refusal.value)
