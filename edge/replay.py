@@ -153,4 +153,5 @@ class _Progress:
         took_s = max(time.monotonic() - self._began_s, 1e-9)
         start = "\r" if self._live else ""
         speed = f"{heard_s / took_s:.0f} times as fast as it sounded"
-        self._stream.write(f"{start}{self._path}: {heard_s:.1f} s, {windows} windows, {speed}\n")
+        counted = "1 window" if windows == 1 else f"{windows} windows"
+        self._stream.write(f"{start}{self._path}: {heard_s:.1f} s, {counted}, {speed}\n")

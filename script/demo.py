@@ -17,6 +17,7 @@ import yaml
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from converters.backbone import BackboneError, find_yamnet
 from converters.build import model_from_yamnet
@@ -37,32 +38,39 @@ def main() -> int:
     parser.add_argument("--fast", action="store_true", help="as fast as possible instead of the speed of sound")
     options = parser.parse_args()
     if options.recording is not None and not options.recording.is_file():
-        console.print(f"[red]{options.recording}: no such recording[/]")
-        return 2
+        return _refused(f"{options.recording}: no such recording")
     try:
         model = _model()
     except BackboneError as error:
-        console.print(f"[red]{error}[/]")
-        return 2
+        return _refused(str(error))
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     recording, annotations = _scene() if options.recording is None else (options.recording.resolve(), None)
     try:
         with private_broker(OUT) as port:
             if port is None:
-                console.print("[red]mosquitto is not installed (apt-get install mosquitto)[/]")
-                return 2
+                return _refused("mosquitto is not installed (apt-get install mosquitto)")
             viewer = Viewer(port, fast=options.fast)
             code = _listen(_configure(port, model, recording, options.fast))
             viewer.settle()
     except BrokerError as error:
-        console.print(f"[red]{error}[/]")
-        return 2
+        return _refused(str(error))
     if code != 0:
-        console.print(f"[red]the daemon ended with exit code {code}; its log is {OUT / 'daemon.log'}[/]")
-        return 1
+        return _refused(_last_words() or f"the daemon ended with exit code {code}; its log is {OUT / 'daemon.log'}", 1)
     viewer.summary(recording, annotations)
     return 0 if viewer.alerts or annotations is None else 1
+
+
+def _refused(message: str, code: int = 2) -> int:
+    """One line, however long: a terminal wraps it, a pipe need not. Nothing in it is markup."""
+    Console(stderr=True, highlight=False).print(Text(message, style="red"), soft_wrap=True)
+    return code
+
+
+def _last_words() -> str:
+    """What the daemon said as it refused to start; empty if it did not end on such a message."""
+    _, found, message = (OUT / "daemon.log").read_text(errors="replace").rpartition("ecosight-edge: ")
+    return message.strip() if found else ""
 
 
 def _model() -> Path:
@@ -138,7 +146,7 @@ class Viewer:
             if alert.phase == "new":
                 self._say_new(alert, (arrived - alert.onset.utc).total_seconds())
             elif alert.phase == "end":
-                console.print(f"  [dim]{arrived:%H:%M:%S}[/] ended: {alert.shots} shot(s) in {alert.duration_s:.1f} s")
+                console.print(f"  [dim]{arrived:%H:%M:%S}[/] ended: {_shots(alert.shots)} in {alert.duration_s:.1f} s")
             self.alerts[alert.alert_id] = alert
         elif leaf == "clip":
             clip = Clip.model_validate_json(message.payload)
@@ -183,6 +191,10 @@ class Viewer:
             place = str(_clip_file(clip)) if clip.state == "uploaded" else f"{clip.state} {clip.reason}"
             console.print(f"  {place}", soft_wrap=True)
         console.print(f"Log, configuration and sound: {OUT.relative_to(HOME)}/")
+
+
+def _shots(count: int) -> str:
+    return "1 shot" if count == 1 else f"{count} shots"
 
 
 def _clip_file(clip: Clip) -> Path:
