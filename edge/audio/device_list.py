@@ -93,8 +93,12 @@ def show_devices(
         for row in rows if seconds > 0 else ():
             chosen = settings.model_copy(update={"source": "microphone", "device": row.device})
             _listen(row, open_microphone(chosen), seconds, lambda: live.update(_table(rows)))
+    console.print("What stands under audio.device goes into the configuration.", soft_wrap=True)
     if len(rows) == 1:
-        console.print("No sound card that records is plugged in; only what the system calls its default is listed.")
+        console.print(
+            "No sound card that records is plugged in; only what the system calls its default is listed.",
+            soft_wrap=True,
+        )
     hears = any(row.meter.highest_dbfs > -math.inf for row in rows)
     return 0 if hears or (seconds <= 0 and len(rows) > 1) else 1
 
@@ -149,7 +153,7 @@ def _table(rows: Sequence[Row]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="Microphones", caption="What stands under audio.device goes into the configuration.")
+    table = Table(title="Microphones")
     table.add_column("microphone")
     table.add_column("audio.device", style="bold", no_wrap=True)
     table.add_column("or", style="dim")
