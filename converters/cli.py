@@ -1,16 +1,23 @@
 """``ecosight-convert``: one model in, another format out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="One model in, another format out.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="One model in, another format out."
+)
 
 
 @app.callback()
 def main() -> None:
     """One model in, another format out."""
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"ecosight-convert: {message}", err=True)
+    raise typer.Exit(1)
 
 
 @app.command()
@@ -26,9 +33,13 @@ def yamnet(
 
     try:
         about = model_from_yamnet(file, out, head)
-    except (GraphError, ModelFileError, OSError) as error:
-        typer.echo(f"{file}: {error}", err=True)
-        raise typer.Exit(1) from error
+    except ModelFileError as error:
+        _fail(str(error))
+    except GraphError as error:
+        _fail(f"{file}: {error}")
+    except OSError as error:
+        is_ours = Path(error.filename or out).name.startswith(f".{out.name}.")
+        _fail(f"{out if is_ours else error.filename}: {error.strerror or error}")
     decision = about.decisions[about.ensemble_label]
     size_kib = out.stat().st_size / 1024
     typer.echo(

@@ -7,7 +7,7 @@ import typer
 
 from converters.head_file import GUN_SHOT
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="From recordings to a model.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="From recordings to a model.")
 
 
 @app.callback()
