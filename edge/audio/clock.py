@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.audio.system_time import SystemTime
 from edge.delivery.messages import Moment
@@ -142,7 +143,7 @@ class Clock:
         apart = max(len(table) // 6, min(len(table) // 2, 12))
         seconds = (table[apart:, 0] - table[:-apart, 0]) / self.sample_rate_hz
         later_s = table[apart:, 1] - table[:-apart, 1]
-        drift_ppm = -1e6 * float(np.median(later_s / seconds))
+        drift_ppm = -1e6 * _median(later_s / seconds)
         return drift_ppm if abs(drift_ppm) <= DRIFT_LIMIT_PPM else None
 
     def slip_s(self) -> float:
@@ -191,3 +192,10 @@ class Clock:
             boot_s=max(0.0, boot_s),
             sample=index,
         )
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """As ``np.median``, which imports all of ``numpy.ma`` at its first call: 2 MiB for one number."""
+    ordered = np.sort(values)
+    middle = len(ordered) // 2
+    return float(ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
