@@ -183,6 +183,8 @@ class Daemon:
             while not self._stop.is_set():
                 self._listen_beat += 1
                 events = self.detector.advance(timeout_s=TICK_S)
+                if self.clips.busy:
+                    self.clips.look()
                 if self.first_window_s is None and self.detector.windows + self.detector.gated:
                     self.first_window_s = time.monotonic() - self.started_s
                     log.info("first window scored %.2f s after the start of the process", self.first_window_s)

@@ -38,7 +38,7 @@ def test_a_storm_arrives_as_one_alert_with_count_first_and_last_and_no_shot_is_s
         tmp_path,
         {
             # The storm is one event, open to the end: the ring must still hold its beginning then.
-            "audio": {"source": "file", "location": str(tmp_path / "storm.wav"), "pace": "fast", "ring_s": 60.0},
+            "audio": {"source": "file", "location": str(tmp_path / "storm.wav"), "pace": "fast", "ring_s": 16.0},
             "detection": {
                 "model": str(model),
                 "merge_s": 1.0,

@@ -1,0 +1,129 @@
+"""What the daemon costs on this machine: CPU for each stage and for the whole, memory, time to the first window.
+
+Every figure stands beside a baseline measured in the same run: a plain single-threaded loop over Google's
+waveform-in ``yamnet.tflite`` at the same hop. The stages are measured alone, on sound in memory. The whole
+daemon runs as it does on a device: a process of its own, 48 kHz at the speed of sound, connected to a private
+broker; its CPU is what the kernel counted (``/proc/PID/stat``, all threads). A core that wakes four times a
+second runs with cold caches, so the baseline is given twice: ``tight`` (one window after the other) and
+``paced`` (one window a hop, asleep in between, as a daemon must).
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edge.bench.broker import BrokerError, private_broker
+from edge.bench.stages import CAPTURE_RATE_HZ, Baseline, detector_cost, front_end_cost, network_cost, noise
+from edge.bench.whole import BenchFailed, cpu_s, daemon_cost, rss_mib
+from edge.detection.choice import choose
+from edge.settings import EdgeSettings
+
+__all__ = [
+    "Bench",
+    "BenchFailed",
+    "BrokerError",
+    "cpu_s",
+    "daemon_cost",
+    "measure",
+    "private_broker",
+    "rss_mib",
+    "to_json",
+    "to_table",
+]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All figures of one run. CPU is in milliseconds per second of audio, of one core."""
+
+    machine: str
+    model: str
+    hop_s: float
+    seconds: float
+    resample_and_log_mel_cpu_ms_per_audio_s: float
+    network_cpu_ms_per_audio_s: float
+    detector_cpu_ms_per_audio_s: float
+    """Everything between ring and events, network and front end included."""
+    daemon_cpu_ms_per_audio_s: float
+    baseline_cpu_ms_per_audio_s: float | None
+    """Google's file at the daemon's own pace."""
+    baseline_tight_cpu_ms_per_audio_s: float | None
+    daemon_ratio: float | None
+    """``daemon`` ÷ ``baseline``."""
+    daemon_ratio_tight: float | None
+    rss_mib: float
+    """Daemon and children."""
+    first_window_s: float
+    mqtt_connected: bool
+
+
+def to_json(bench: Bench) -> str:
+    """One JSON object; null where Google's file or the broker was not at hand."""
+    return json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(bench).items()}, indent=2)
+
+
+def to_table(bench: Bench) -> str:
+    """The same for a person."""
+    width = max(len(name) for name in asdict(bench))
+    shown = {k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in asdict(bench).items()}
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in shown.items())
+
+
+def measure(settings: EdgeSettings, yamnet: Path | None, seconds: float, say: Callable[[str], None]) -> Bench:
+    """Measure for about ``2 * seconds``. ``say`` is told what is being measured.
+
+    Raises:
+        NoModelError: there is no model to measure.
+        BenchFailed: the daemon did not come up.
+    """
+    hop_s = settings.detection.hop_s
+    choice = choose(settings.detection.model, settings.state_dir)
+    sound = noise(CAPTURE_RATE_HZ, 60.0)
+    say("the stages alone")
+    front_end_ms = front_end_cost(sound, hop_s)
+    network_ms = network_cost(choice.model, sound, hop_s)
+    detector_ms = detector_cost(choice.model, sound, settings.detection)
+    tight = paced = None
+    if yamnet is not None:
+        say("the baseline: a plain loop over Google's file")
+        loop = Baseline(yamnet, hop_s)
+        tight = loop.tight()
+    say(f"the whole daemon, {seconds:g} s at the speed of sound")
+    with tempfile.TemporaryDirectory(prefix="ecosight-bench-") as folder:
+        whole = daemon_cost(Path(folder), choice.path, hop_s, seconds)
+    if whole.first_window_s is None:
+        raise BenchFailed("the daemon scored no window")
+    if yamnet is not None:
+        say(f"the baseline at the same pace, {seconds:g} s")
+        paced = loop.paced(seconds)
+    return Bench(
+        machine=machine(),
+        model=f"{choice.model.name.name} {choice.model.name.version}",
+        hop_s=hop_s,
+        seconds=seconds,
+        resample_and_log_mel_cpu_ms_per_audio_s=front_end_ms,
+        network_cpu_ms_per_audio_s=network_ms,
+        detector_cpu_ms_per_audio_s=detector_ms,
+        daemon_cpu_ms_per_audio_s=whole.cpu_ms_per_audio_s,
+        baseline_cpu_ms_per_audio_s=paced,
+        baseline_tight_cpu_ms_per_audio_s=tight,
+        daemon_ratio=whole.cpu_ms_per_audio_s / paced if paced else None,
+        daemon_ratio_tight=whole.cpu_ms_per_audio_s / tight if tight else None,
+        rss_mib=whole.rss_mib,
+        first_window_s=whole.first_window_s,
+        mqtt_connected=whole.mqtt_connected,
+    )
+
+
+def machine() -> str:
+    """The board or the processor, for the head of a report."""
+    board = Path("/proc/device-tree/model")
+    if board.exists():
+        return board.read_text().rstrip("\0")
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores"
+    return os.uname().machine

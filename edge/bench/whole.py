@@ -1,0 +1,121 @@
+"""The whole daemon as a process: what the kernel counts of it."""
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.bench.broker import private_broker
+from edge.bench.stages import BLOCK_S, CAPTURE_RATE_HZ, noise
+
+
+class BenchFailed(RuntimeError):  # noqa: N818 - reads as what happened
+    """What was to be measured did not work."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The daemon as a process."""
+
+    cpu_ms_per_audio_s: float
+    rss_mib: float
+    first_window_s: float | None
+    """None where an energy gate skipped every window unsaid."""
+    mqtt_connected: bool
+
+
+def daemon_cost(
+    folder: Path, model: Path, hop_s: float, seconds: float, overrides: dict[str, Any] | None = None
+) -> Whole:
+    """Run the daemon on 48 kHz sound at the speed of sound and read what the kernel counted.
+
+    The sound comes through a pipe, in blocks as long as a microphone's: reading a file costs the daemon more than
+    PortAudio's callback does, and a sound server's client library more than all of the daemon.
+
+    Raises:
+        BenchFailed: the daemon did not last; the text ends with its log.
+    """
+    warm_up_s = 6.0
+    with private_broker(folder) as port:
+        tree: dict[str, Any] = {
+            "state_dir": str(folder / "state"),
+            "audio": {"source": "stdin", "sample_rate_hz": CAPTURE_RATE_HZ},
+            "detection": {"model": str(model), "hop_s": hop_s},
+            "mqtt": {"host": "127.0.0.1", "port": port or 1},
+            **(overrides or {}),
+        }
+        config = folder / "edge.yaml"
+        config.write_text(json.dumps(tree))  # JSON is YAML
+        log = folder / "daemon.log"
+        with log.open("w") as errors:
+            daemon = subprocess.Popen(
+                [sys.executable, "-m", "edge", "run", "--config", str(config)],
+                stdin=subprocess.PIPE,
+                stderr=errors,
+                env=_environment(),
+            )
+        threading.Thread(target=_feed, args=(daemon,), daemon=True).start()
+        try:
+            time.sleep(warm_up_s)
+            _must_run(daemon, log)
+            before_s, began_s = cpu_s(daemon.pid), time.monotonic()
+            time.sleep(seconds)
+            _must_run(daemon, log)
+            used_s, span_s = cpu_s(daemon.pid) - before_s, time.monotonic() - began_s
+            resident_mib = rss_mib(daemon.pid)
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(timeout=15)
+    text = log.read_text()
+    first = re.search(r"first window scored ([0-9.]+) s", text)
+    first_s = float(first[1]) if first else None
+    connected = port is not None and "New client connected" in (folder / "mosquitto.log").read_text()
+    return Whole(used_s * 1e3 / span_s, resident_mib, first_s, connected)
+
+
+def _feed(daemon: "subprocess.Popen[bytes]") -> None:
+    """Noise into the daemon's standard input, at the speed of sound, until it ends."""
+    assert daemon.stdin is not None
+    block = round(BLOCK_S * CAPTURE_RATE_HZ)
+    sound = (noise(CAPTURE_RATE_HZ, 20.0) * 32_767).astype("<i2")
+    blocks = [sound[start : start + block].tobytes() for start in range(0, len(sound) - block + 1, block)]
+    due_s = time.monotonic()
+    with suppress(OSError, ValueError):
+        for some in itertools.cycle(blocks):
+            daemon.stdin.write(some)
+            daemon.stdin.flush()
+            due_s += BLOCK_S
+            time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def _must_run(daemon: "subprocess.Popen[bytes]", log: Path) -> None:
+    if daemon.poll() is not None:
+        raise BenchFailed(f"the daemon ended with exit code {daemon.returncode}:\n{log.read_text()[-2000:].strip()}")
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of all threads of a process. From ``schedstat``, in nanoseconds: ``stat`` counts in steps of 10 ms,
+    too coarse for a daemon that needs 3 ms a second."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process and its children, shared pages counted in each (so never too little)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    status = Path(f"/proc/{pid}/status").read_text()
+    own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    return own / 1024 + sum(rss_mib(int(child)) for child in children)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("ECOSIGHT_")}
