@@ -19,28 +19,28 @@ from edge.detection.model_file import ModelFileError
 
 _NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 """What the interpreter's C++ writes to standard error once a process; it has no setting against it."""
-_greeting = threading.Lock()
-_greeted = threading.Event()
 
 
 @contextlib.contextmanager
 def _without_greeting() -> Iterator[None]:
-    """Keep ``_NOISE`` from standard error. What others write meanwhile follows, some milliseconds late."""
-    with _greeting:
-        if _greeted.is_set() or sys.stderr is None:
+    """Keep ``_NOISE`` from standard error; whatever else is written follows.
+
+    Only where no other thread runs, as in a command that a person types: sounddevice, too, puts something else in the
+    place of standard error while PortAudio starts, and two at once would not put it back. The daemon's log keeps the
+    line.
+    """
+    if threading.active_count() > 1 or sys.stderr is None:
+        yield
+        return
+    sys.stderr.flush()
+    with os.fdopen(os.dup(2), "wb", 0) as kept, os.fdopen(os.memfd_create("stderr"), "rb", 0) as held:
+        os.dup2(held.fileno(), 2)
+        try:
             yield
-            return
-        sys.stderr.flush()
-        with os.fdopen(os.dup(2), "wb", 0) as kept, os.fdopen(os.memfd_create("stderr"), "rb", 0) as held:
-            os.dup2(held.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(kept.fileno(), 2)
-                said = os.pread(held.fileno(), held.seek(0, os.SEEK_END), 0)
-                if _NOISE in said:
-                    _greeted.set()
-                kept.write(said.replace(_NOISE, b""))
+        finally:
+            os.dup2(kept.fileno(), 2)
+            said = os.pread(held.fileno(), held.seek(0, os.SEEK_END), 0)
+            kept.write(said.replace(_NOISE, b""))
 
 
 def _interpreter(graph: bytes) -> Any:
