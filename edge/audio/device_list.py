@@ -93,6 +93,8 @@ def show_devices(
         for row in rows if seconds > 0 else ():
             chosen = settings.model_copy(update={"source": "microphone", "device": row.device})
             _listen(row, open_microphone(chosen), seconds, lambda: live.update(_table(rows)))
+    if not console.is_terminal:
+        console.line()  # which Live leaves out there
     console.print("What stands under audio.device goes into the configuration.", soft_wrap=True)
     if len(rows) == 1:
         console.print(
