@@ -25,11 +25,12 @@ _NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 def _without_greeting() -> Iterator[None]:
     """Keep ``_NOISE`` from standard error; whatever else is written follows.
 
-    Only where no other thread runs, as in a command that a person types: sounddevice, too, puts something else in the
-    place of standard error while PortAudio starts, and two at once would not put it back. The daemon's log keeps the
-    line.
+    Only where no other thread runs, as in a command that a person types (rich's spinner may): sounddevice, too, puts
+    something else in the place of standard error while PortAudio starts, and two at once would not put it back. The
+    daemon's log keeps the line.
     """
-    if threading.active_count() > 1 or sys.stderr is None:
+    others = [thread for thread in threading.enumerate() if not type(thread).__module__.startswith("rich.")]
+    if len(others) > 1 or sys.stderr is None:
         yield
         return
     sys.stderr.flush()
