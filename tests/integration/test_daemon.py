@@ -150,6 +150,7 @@ def test_second_daemon_on_the_same_state_folder_is_refused_by_name(
     assert f"in use by process {daemon.pid}" in second.stderr
     assert "Traceback" not in second.stderr
     daemon.stop()
+    assert daemon.said().endswith("edge.service: stopped\n"), "nothing is said after the end"
 
 
 def test_damaged_model_is_refused_and_the_last_good_one_runs(
