@@ -26,7 +26,7 @@ def yamnet(
     out: Annotated[Path, typer.Option(help="The model file to write.")] = Path("gun_shot.tflite"),
     head: Annotated[Path | None, typer.Option(help="Trained head; without it, the one that comes along.")] = None,
 ) -> None:
-    """Cut YAMNet at its log-mel patch, append a head, and write a model file for ecosight-edge."""
+    """Make a model file for ecosight-edge. YAMNet is cut at its log-mel patch, and a head appended."""
     from converters.build import model_from_yamnet
     from converters.flatbuffer import GraphError
     from edge.detection.model_file import ModelFileError
