@@ -5,7 +5,6 @@ the new one cannot be used. Under systemd it says READY, RELOADING, STOPPING, an
 """
 
 import faulthandler
-import gc
 import logging
 import os
 import select
@@ -15,7 +14,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from edge import __version__, state_lock
+from edge import __version__, heap, state_lock
 from edge.audio.source import SourceError
 from edge.daemon import Daemon
 from edge.detection.choice import NoModelError, choose
@@ -70,6 +69,7 @@ def run(config: Path | None) -> int:
     """
     process_started_s = time.monotonic() - _process_age_s()
     faulthandler.enable()
+    heap.keep_small()
     settings = load(config)
     start_logging(settings.log_level)
     log.info("ecosight-edge %s, site %s, device %s", __version__, settings.site, settings.device)
@@ -79,7 +79,7 @@ def run(config: Path | None) -> int:
     watchdog = Watchdog()
     daemon = Daemon(settings, watchdog, signals.wake, process_started_s)
     daemon.start()
-    _settle_memory()
+    heap.settle()
     watchdog.ready("listening")
     try:
         while True:
@@ -152,18 +152,10 @@ def _reload(daemon: Daemon, config: Path | None, signals: _Signals) -> Daemon:
         fresh.reporting.configuration_refused = True
     logging.getLogger().setLevel(fresh.settings.log_level.upper())
     fresh.start()
-    _settle_memory()
+    heap.settle()
     watchdog.ready("listening")
     log.info("reloaded")
     return fresh
-
-
-def _settle_memory() -> None:
-    """What lives now lives for months: take it out of the garbage collector's sight. It looks at everything only
-    when a quarter as much again has gathered, and beside all that was imported that would be megabytes."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def start_logging(level: str) -> None:
