@@ -116,7 +116,7 @@ def _end(daemon: Daemon, watchdog: Watchdog, code: int) -> int:
         log.warning("the source hangs; leaving without its clean-up")
         logging.shutdown()
         os._exit(code)
-    gc.unfreeze()  # else soxr finds at the exit what nobody collected, and says so at length
+    heap.unsettle()
     return code
 
 
