@@ -150,7 +150,9 @@ class Mqtt:
                 self._opening_since_s = None
                 self._serve(self._link)
             except (OSError, SettingsError) as error:
-                self._problems.report("connection", *mqtt_session.explain(error))
+                code, text = mqtt_session.explain(error)
+                broker = f"{self._settings.mqtt.host}:{self._settings.mqtt.port}"
+                self._problems.report("connection", code, f"{broker}: {text}")
             except Exception as error:
                 # A bug in one message must not end delivery for good: say so and start with a new connection.
                 if self._problems.report("connection", "mqtt:internal", f"the sender stumbled: {error}"):
