@@ -12,7 +12,7 @@ from collections.abc import Callable
 from edge.audio.capture import Capture
 from edge.audio.clock import Clock
 from edge.audio.ring import Ring
-from edge.audio.source import open_source
+from edge.audio.source import BLOCK_S, open_source
 from edge.delivery.alerts import AlertDesk, Sender
 from edge.delivery.clips import ClipKeeper
 from edge.delivery.messages import LocationReport, ModelReport
@@ -86,7 +86,9 @@ class Daemon:
             raise
         model = self.choice.model
         self.outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
-        self.detector = Detector(model, self.ring, settings.detection)
+        paced = settings.audio.pace == "real_time" or source.live
+        block_frames = round(BLOCK_S * source.sample_rate_hz) if paced else 0
+        self.detector = Detector(model, self.ring, settings.detection, block_frames)
         self.sender = Sender.of(settings, model.name)
         self.clips = ClipKeeper(settings, self.ring, self.clock, model, self.outbox, self._on_message)
         self.orders = Orders(self)

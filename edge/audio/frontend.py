@@ -82,6 +82,19 @@ class FrontEnd:
         if self._resampler is not None:
             self._resampler.clear()
 
+    def longest_lag(self) -> int:
+        """Frames at the capture rate that the resampler holds back at most, found by trying a second of silence."""
+        if self._resampler is None:
+            return 0
+        trial = soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+        step = self.sample_rate_hz // 200
+        silence = np.zeros(step, np.float32)
+        lag, out = 0, 0
+        for fed in range(step, self.sample_rate_hz, step):
+            out += len(trial.resample_chunk(silence))
+            lag = max(lag, fed - out * self.sample_rate_hz // SAMPLE_RATE_HZ)
+        return lag
+
     @property
     def wanted(self) -> int:
         """Frames after the last pushed one that the next window probably needs (capture rate, at least 1).

@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from edge.audio import portaudio, pulse
 from edge.audio.identity import Card, list_cards, select
 from edge.audio.resampled import Resampled
-from edge.audio.source import Sink, SourceError, SourceLost
+from edge.audio.source import BLOCK_S, Sink, SourceError, SourceLost
 from edge.settings import AudioSettings
 
 LOG = logging.getLogger(__name__)
 
-BLOCK_S = 0.08
-"""Each callback wakes the processor, mostly to cold caches; a third of a hop costs an alert little delay."""
-LATENCY_S = 0.16
+LATENCY_S = 2 * BLOCK_S
 """Asked of the driver: room for two blocks."""
 LOOK_S = 0.5
 SILENT_STREAM_S = 4.0

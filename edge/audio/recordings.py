@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.resampled import Resampled
-from edge.audio.source import BETWEEN_RECORDINGS, Sink, SourceError
+from edge.audio.source import BETWEEN_RECORDINGS, BLOCK_S, Sink, SourceError
 from edge.settings import AudioSettings
 
 LOG = logging.getLogger(__name__)
@@ -29,8 +29,6 @@ LOG = logging.getLogger(__name__)
 LOWEST_RATE_HZ = 1_000
 HIGHEST_RATE_HZ = 768_000
 """Rates that a header may claim. Below and above stands damage, not sound."""
-BLOCK_S = 0.08
-"""Played at the speed of sound, a file arrives in blocks of this length, as from a microphone."""
 FAST_BLOCK_S = 1.0
 BETWEEN_S = 1.0
 """Two files of a folder are set apart by this gap, so that no window straddles them."""

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from edge.settings import AudioSettings
 
+BLOCK_S = 0.12
+"""Live sound comes in blocks of this length. Each wakes the processor, mostly to cold caches; half a hop costs an
+alert nothing, since the detector places its windows to end where blocks do."""
 BETWEEN_RECORDINGS = "next_recording"
 """The one reason for a gap that is no loss: two files of a folder are not continuous sound."""
 

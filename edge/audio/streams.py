@@ -13,14 +13,12 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.audio.source import Sink, SourceError, SourceLost
+from edge.audio.source import BLOCK_S, Sink, SourceError, SourceLost
 from edge.redaction import without_passwords
 from edge.settings import AudioSettings
 
 LOG = logging.getLogger(__name__)
 
-BLOCK_S = 0.06
-"""Frames are handed on in blocks of at least this length: few wake-ups, little delay."""
 STALLED_S = 8.0
 """A network stream that gives nothing for this long is dead: connect again."""
 LOOK_S = 0.5

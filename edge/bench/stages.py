@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from edge.audio.frontend import FrontEnd
 from edge.audio.logmel import WINDOW_SAMPLES
 from edge.audio.ring import Ring
+from edge.audio.source import BLOCK_S
 from edge.detection.detector import Detector
 from edge.detection.graph import Graph
 from edge.detection.model import Model
 from edge.settings import DetectionSettings
 
 CAPTURE_RATE_HZ = 48_000
-BLOCK_S = 0.08
-"""As long as a microphone's."""
 
 
 def noise(rate_hz: int, seconds: float) -> NDArray[np.float32]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.audio.source import BLOCK_S
 from edge.bench.broker import private_broker
-from edge.bench.stages import BLOCK_S, CAPTURE_RATE_HZ, noise
+from edge.bench.stages import CAPTURE_RATE_HZ, noise
 
 
 class BenchFailed(RuntimeError):  # noqa: N818 - reads as what happened

@@ -37,7 +37,9 @@ DURATIONS_KEPT = 512
 class Detector:
     """Listens to ``ring`` with ``model``."""
 
-    def __init__(self, model: Model, ring: Ring, settings: DetectionSettings) -> None:
+    def __init__(self, model: Model, ring: Ring, settings: DetectionSettings, block_frames: int = 0) -> None:
+        """``block_frames``: the length of the blocks in which live sound arrives. Windows are then placed so that each
+        is complete when a block is, and none waits for most of the next; 0 lets them begin with the sound."""
         self.position = 0
         """Index up to which the ring has been read."""
         self.windows = 0
@@ -63,6 +65,8 @@ class Detector:
         self._edge = round(EDGE_S * ring.sample_rate_hz)
         self._at_once = round(AT_ONCE_S * ring.sample_rate_hz)
         self._fed = False
+        self._block = block_frames
+        self._ahead = self._timing.window + (self._front_end.longest_lag() if block_frames else 0)
         ring.reader_position = 0
 
     def advance(self, timeout_s: float = 1.0) -> list[Event]:
@@ -111,6 +115,8 @@ class Detector:
             self._front_end.reset()
             self._fed = False
             at = min(resumed, stop)
+        if self._block and not self._fed and stop > at:
+            at = min(stop, at + (stop - at - self._ahead) % self._block)
         if stop > at:
             windows += self._front_end.push(at, frames[at - start :])
             self._fed = True

@@ -73,7 +73,7 @@ def test_the_card_is_opened_by_its_number_of_this_moment(root: Path) -> None:
     assert machine.opened[0]["device"] == 2
     assert machine.views == ["hardware"]
     assert ring.end >= 0.3 * 48_000
-    assert machine.opened[0]["blocksize"] / 48_000 <= 0.1, "an alert must not wait for the block"
+    assert machine.opened[0]["blocksize"] / 48_000 <= 0.12, "half a hop, where the detector lets windows end"
 
 
 def test_the_chosen_channel_is_copied_out_of_the_buffer(root: Path) -> None:

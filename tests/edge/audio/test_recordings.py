@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from edge.audio.recordings import BLOCK_S, FileSource, FolderSource, open_recording
-from edge.audio.source import BETWEEN_RECORDINGS, SourceError, open_source
+from edge.audio.recordings import FileSource, FolderSource, open_recording
+from edge.audio.source import BETWEEN_RECORDINGS, BLOCK_S, SourceError, open_source
 from edge.settings import AudioSettings
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.audio.frontend import Window
+from edge.audio.frontend import FrontEnd, Window
 from edge.audio.ring import Ring
 from edge.detection.detector import Detector, rules_of
 from edge.detection.event import Event
@@ -202,3 +202,30 @@ def test_durations_of_the_network_are_kept_within_bounds() -> None:
     hear(ring, detector, forest_with(length_s=6))
     assert len(detector.inference_ms) == detector.windows
     assert detector.inference_ms.maxlen is not None
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000, 96_000])
+def test_windows_of_live_sound_end_where_its_blocks_do(rate: int) -> None:
+    block = round(0.12 * rate)
+    ring = Ring(rate, 20)
+    detector = Detector(LoudnessModel(), ring, DetectionSettings(), block)  # type: ignore[arg-type]
+    waited: list[float] = []
+
+    def note(start: int, _: Scores) -> None:
+        waited.append((ring.end - start) / rate - 0.975)
+
+    detector.on_window = note
+    hear(ring, detector, forest_with(3.0, rate=rate), block)
+    longest_lag_s = FrontEnd(rate, 0.24).longest_lag() / rate
+    assert len(waited) > 20
+    # What the resampler holds back, and no more: without this a window waits for up to a block on top of it.
+    assert max(waited) < longest_lag_s + 0.006
+    assert min(waited) >= 0
+
+
+def test_windows_of_a_recording_begin_with_it() -> None:
+    ring, detector = listening()
+    starts: list[int] = []
+    detector.on_window = lambda start, _: starts.append(start)
+    hear(ring, detector, forest_with(3.0))
+    assert starts[:3] == [0, HOP, 2 * HOP]
