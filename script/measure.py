@@ -245,7 +245,7 @@ def _peak(pid: int) -> Iterator[list[float]]:
 
     def look() -> None:
         while not over.wait(0.01):
-            with contextlib.suppress(OSError, StopIteration):
+            with contextlib.suppress(OSError):
                 highest[0] = max(highest[0], rss_mib(pid))
 
     watcher = threading.Thread(target=look)
@@ -294,7 +294,7 @@ def soak(folder: Path, model: Path, hours: float) -> dict[str, Any]:
         sizes: list[tuple[float, float]] = []
         while daemon.running:
             time.sleep(0.1)
-            with contextlib.suppress(OSError, StopIteration):
+            with contextlib.suppress(OSError):
                 sizes.append((time.monotonic() - began_s, rss_mib(daemon.pid)))
         alerts = daemon.database().execute("SELECT count(*) FROM alerts").fetchone()[0]
     took_s = sizes[-1][0]

@@ -111,10 +111,16 @@ def cpu_s(pid: int) -> float:
 
 
 def rss_mib(pid: int) -> float:
-    """Resident memory of a process and its children, shared pages counted in each (so never too little)."""
+    """Resident memory of a process and its children, shared pages counted in each (so never too little).
+
+    Raises:
+        OSError: one of them has ended meanwhile.
+    """
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     status = Path(f"/proc/{pid}/status").read_text()
-    own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), None)
+    if own is None:
+        raise ProcessLookupError(f"process {pid} has ended")
     return own / 1024 + sum(rss_mib(int(child)) for child in children)
 
 
