@@ -23,7 +23,7 @@ from converters.backbone import BackboneError, find_yamnet
 from converters.build import model_from_yamnet
 from edge.bench import BrokerError, private_broker
 from edge.delivery.messages import ROOT, Alert, Clip
-from trainer.scene import Annotation, write_scene
+from trainer.synthesis.scene import Annotation, write_scene
 
 HOME = Path(__file__).resolve().parent.parent
 OUT = HOME / "demo-out"

@@ -33,8 +33,8 @@ from converters.build import model_from_yamnet  # noqa: E402
 from edge.bench import daemon_cost, private_broker, rss_mib  # noqa: E402
 from tests.integration.receiver import Receiver, wait_until  # noqa: E402
 from tests.running import SITE, RunningDaemon  # noqa: E402
-from trainer.scene import ambience, demo_scene  # noqa: E402
-from trainer.synth import Gun, Place, gunshot  # noqa: E402
+from trainer.synthesis.scene import ambience, demo_scene  # noqa: E402
+from trainer.synthesis.shot import Gun, Place, gunshot  # noqa: E402
 
 RATE_HZ = 48_000
 

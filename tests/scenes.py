@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converters.build import model_from_yamnet
-from trainer.scene import ambience, demo_scene
+from trainer.synthesis.scene import ambience, demo_scene
 
 RATE_HZ = 48_000
 

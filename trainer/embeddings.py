@@ -15,7 +15,7 @@ from converters.yamnet import cut
 from edge.audio.frontend import FrontEnd
 from edge.audio.logmel import SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from edge.detection.graph import Graph
-from trainer.sounds import Rendering
+from trainer.augmentation.mixing import Rendering
 
 HOP_S = 0.24
 

@@ -21,11 +21,11 @@ from converters.head_file import About, save
 from edge.detection import audioset
 from edge.detection.model_file import Decision, Role
 from edge.detection.waveform_yamnet import read_labels
+from trainer.augmentation.mixing import Rendering, as_it_is, louder_or_softer, mixed_into, random_of, read_clip
 from trainer.card import card_of
+from trainer.data.pack import Clip, licence_of, read_pack, split_by_licence
 from trainer.embeddings import HOP_S, Embedder, Track
-from trainer.judge import CERTAIN_ABOVE, Judged, false_alarms_per_hour, recall, threshold_at
-from trainer.pack import Clip, licence_of, read_pack, split_by_licence
-from trainer.sounds import Rendering, as_it_is, louder_or_softer, mixed_into, random_of, read_clip
+from trainer.judging.events import CERTAIN_ABOVE, Judged, false_alarms_per_hour, recall, threshold_at
 
 TARGET, BACKGROUND = "gun_shot", "background"
 FOLDS = 5

@@ -13,7 +13,7 @@ import soundfile
 from edge.detection.model import Model, load
 from edge.replay import replay_files
 from edge.settings import DetectionSettings
-from trainer.scene import write_scene
+from trainer.synthesis.scene import write_scene
 
 pytestmark = pytest.mark.data
 

@@ -16,7 +16,7 @@ from edge.delivery.messages import Command
 from tests.integration.receiver import Receiver, wait_until
 from tests.running import DEVICE, SITE, RunningDaemon
 from tests.servers.mosquitto import Mosquitto
-from trainer.scene import demo_scene, write_scene
+from trainer.synthesis.scene import demo_scene, write_scene
 
 pytestmark = [pytest.mark.server, pytest.mark.data]
 

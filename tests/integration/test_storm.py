@@ -9,7 +9,7 @@ import soundfile
 from tests.integration.receiver import Receiver
 from tests.running import SITE, RunningDaemon
 from tests.servers.mosquitto import Mosquitto
-from trainer.scene import ambience, demo_scene
+from trainer.synthesis.scene import ambience, demo_scene
 
 pytestmark = [pytest.mark.server, pytest.mark.data]
 

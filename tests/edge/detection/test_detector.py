@@ -16,8 +16,8 @@ from edge.detection.event import Event
 from edge.detection.model import Scores
 from edge.detection.model_file import Decision
 from edge.settings import DetectionSettings, EnergyGate
-from trainer.scene import ambience
-from trainer.synth import Gun, Place, gunshot
+from trainer.synthesis.scene import ambience
+from trainer.synthesis.shot import Gun, Place, gunshot
 
 RATE = 48_000
 HOP, WINDOW = round(0.24 * RATE), round(0.975 * RATE)

@@ -7,8 +7,8 @@ import soxr
 from numpy.typing import NDArray
 
 from edge.detection.onset import SILENCE_DBFS, find_impulses, find_onsets, level_dbfs
-from trainer.scene import ambience
-from trainer.synth import Gun, Place, gunshot, shaped
+from trainer.synthesis.scene import ambience
+from trainer.synthesis.shot import Gun, Place, gunshot, shaped
 
 DRY = Place(tail=0.5, trunks=0, ground=0.0, overload=1.0)
 """A shot alone: no reflection that could count."""

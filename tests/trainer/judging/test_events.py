@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trainer.judge import CERTAIN_ABOVE, Judged, events, false_alarms_per_hour, recall, threshold_at
-from trainer.sounds import SAMPLE_RATE_HZ, louder_or_softer, random_of
+from trainer.augmentation.mixing import SAMPLE_RATE_HZ, louder_or_softer, random_of
+from trainer.judging.events import CERTAIN_ABOVE, Judged, events, false_alarms_per_hour, recall, threshold_at
 
 
 def track(*margins: float, recording: str = "r", seconds: float = 360.0) -> Judged:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer.data.pack import Clip, LicenceError, licence_of, read_pack, split_by_licence
 from trainer.head import TEST, fold_of
-from trainer.pack import Clip, LicenceError, licence_of, read_pack, split_by_licence
 
 
 def clip(path: Path, licence: str) -> Clip:

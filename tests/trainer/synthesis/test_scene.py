@@ -10,8 +10,8 @@ import pytest
 from edge.detection.model import load
 from edge.replay import replay
 from edge.settings import DetectionSettings
-from trainer.scene import ambience, demo_scene, write_scene
-from trainer.synth import Gun, Place, air, crack_lead_s, diffuse_tail, friedlander, gunshot, n_wave
+from trainer.synthesis.scene import ambience, demo_scene, write_scene
+from trainer.synthesis.shot import Gun, Place, air, crack_lead_s, diffuse_tail, friedlander, gunshot, n_wave
 
 RATE = 48_000
 

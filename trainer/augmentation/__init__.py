@@ -1,0 +1,1 @@
+"""What the field does to a sound, and variants of it to listen to."""

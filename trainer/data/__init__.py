@@ -1,0 +1,1 @@
+"""Recordings: what they are, whose, under which licence, and on which side of the split."""

@@ -1,0 +1,1 @@
+"""How good a model is: events on continuous sound, by the device's own detector."""

@@ -1,0 +1,1 @@
+"""Sound from physics and a seed: shots, forests, and things that are no shots."""
