@@ -1,0 +1,79 @@
+"""Filters drawn as curves: a gain for each frequency becomes the shortest response that has it, and never rings
+before the sound does (an onset stays where it is, and nothing stands before it)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Waveform = NDArray[np.float32]
+Response = NDArray[np.float32]
+
+_FLOOR = 1e-4
+"""80 dB below a curve's loudest frequency nothing is told apart: logarithms stay finite, responses short."""
+
+
+def grid_hz(rate_hz: int) -> NDArray[np.float64]:
+    """The frequencies at which curves are drawn, float64 [m]: 0 to half the rate, less than 8 Hz apart."""
+    return np.asarray(np.fft.rfftfreq(_taps(rate_hz), 1 / rate_hz), dtype=np.float64)
+
+
+def minimum_phase(gain: NDArray[np.float64]) -> Response:
+    """The causal response float32 [2 (m - 1)] whose amplitude is ``gain`` [m] on `grid_hz`.
+
+    The logarithm of the gain is folded in the cepstrum (Oppenheim and Schafer, Discrete-Time Signal Processing,
+    "Homomorphic filters").
+    """
+    taps = 2 * (len(gain) - 1)
+    cepstrum = np.fft.irfft(np.log(np.maximum(gain, max(float(gain.max()), 1e-12) * _FLOOR)))
+    cepstrum[1 : taps // 2] *= 2
+    cepstrum[taps // 2 + 1 :] = 0
+    return np.fft.irfft(np.exp(np.fft.rfft(cepstrum))).astype(np.float32)
+
+
+def through(waveform: Waveform, response: Response, tail: int = 0) -> Waveform:
+    """``waveform`` [n] after ``response`` [m], float32 [n + tail]: what would ring on after that is cut.
+
+    By transforms, in pieces that stay in the processor's cache where the response is short (overlap and add).
+    """
+    length, rings = len(waveform) + tail, len(response) - 1
+    if not len(waveform):
+        return np.zeros(length, dtype=np.float32)
+    size = fft_size(min(len(waveform) + rings, 4 * len(response)))
+    step = size - rings
+    pieces = -(-len(waveform) // step)
+    parts = np.zeros((pieces, step), dtype=np.float32)
+    parts.reshape(-1)[: len(waveform)] = waveform
+    spectra = np.fft.rfft(parts, size)
+    spectra *= np.fft.rfft(response, size)
+    sound = np.zeros(max((pieces - 1) * step + size, length), dtype=np.float32)
+    for at, piece in zip(range(0, pieces * step, step), np.fft.irfft(spectra, size), strict=True):
+        sound[at : at + size] += piece
+    return sound[:length]
+
+
+def fft_size(samples: int) -> int:
+    """The least of 1, 3, 5, 9 or 15 times a power of two that holds ``samples``: transforms of those are fast."""
+    return min(m << max(0, (-(-samples // m) - 1).bit_length()) for m in (1, 3, 5, 9, 15))
+
+
+def bell_db(frequency_hz: NDArray[np.float64], centre_hz: float, octaves: float, peak_db: float) -> NDArray[np.float64]:
+    """A bell in dB around ``centre_hz``, ``octaves`` wide (standard deviation)."""
+    return np.asarray(peak_db * np.exp(-0.5 * (_octaves_from(frequency_hz, centre_hz) / octaves) ** 2))
+
+
+def tilt_db(frequency_hz: NDArray[np.float64], db_per_octave: float) -> NDArray[np.float64]:
+    """A slope in dB, 0 at 1 kHz; below 30 Hz it goes no further."""
+    return db_per_octave * _octaves_from(np.maximum(frequency_hz, 30.0), 1000.0)
+
+
+def cut_db(frequency_hz: NDArray[np.float64], corner_hz: float, order: int, below: bool) -> NDArray[np.float64]:
+    """A Butterworth cut in dB, -3 at ``corner_hz``: of what is ``below`` it, or of what is above."""
+    ratio = np.maximum(frequency_hz, 1.0) / corner_hz
+    return np.asarray(-10 * np.log10(1 + (1 / ratio if below else ratio) ** (2 * order)))
+
+
+def _octaves_from(frequency_hz: NDArray[np.float64], centre_hz: float) -> NDArray[np.float64]:
+    return np.asarray(np.log2(np.maximum(frequency_hz, 1.0) / centre_hz))
+
+
+def _taps(rate_hz: int) -> int:
+    return 1 << (rate_hz // 8).bit_length()
