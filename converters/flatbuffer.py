@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 
 Operator = schema.BuiltinOperator
 Options = schema.BuiltinOptions
+_TYPES = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.int32): schema.TensorType.INT32,
+    np.dtype(np.int8): schema.TensorType.INT8,
+}
 
 
 class GraphError(ValueError):
@@ -64,9 +69,19 @@ def constant(model: Any, tensor: Any, dtype: str) -> NDArray[Any]:
     return np.frombuffer(bytes(model.buffers[tensor.buffer].data), dtype).reshape(tensor.shape)
 
 
-def add_tensor(model: Any, name: str, shape: Sequence[int], data: NDArray[Any] | None = None, like: Any = None) -> int:
-    """Add a tensor to the first subgraph and return its index. float32, or int32 where ``data`` is; type and
-    quantisation of ``like`` where that is given. ``data`` makes it a constant."""
+def add_tensor(
+    model: Any,
+    name: str,
+    shape: Sequence[int],
+    data: NDArray[Any] | None = None,
+    like: Any = None,
+    quantisation: Any = None,
+) -> int:
+    """Add a tensor to the first subgraph and return its index.
+
+    ``data`` (float32, int32 or int8) makes it a constant. Else it is float32, or int8 where a ``quantisation``
+    (``steps_of``) is given. ``like``: a tensor whose type and quantisation it takes.
+    """
     graph = model.subgraphs[0]
     buffer = schema.BufferT()
     if data is not None:
@@ -76,12 +91,28 @@ def add_tensor(model: Any, name: str, shape: Sequence[int], data: NDArray[Any] |
     tensor.name, tensor.shape, tensor.buffer = name.encode(), [int(n) for n in shape], len(model.buffers) - 1
     if like is not None:
         tensor.type, tensor.quantization = like.type, like.quantization
-    elif data is not None and data.dtype == np.int32:
-        tensor.type = schema.TensorType.INT32
     else:
-        tensor.type = schema.TensorType.FLOAT32
+        dtype = np.dtype(np.float32 if quantisation is None else np.int8) if data is None else data.dtype
+        tensor.type, tensor.quantization = _TYPES[dtype], quantisation
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
+
+
+def steps_of(scale: float | NDArray[np.float32], zero_point: int = 0, axis: int = 0) -> Any:
+    """A quantisation: value = scale * (step - zero_point). Several scales: one per index along ``axis``."""
+    parameters = schema.QuantizationParametersT()
+    parameters.scale = [float(one) for one in np.atleast_1d(np.asarray(scale, np.float32))]
+    parameters.zeroPoint = [zero_point] * len(parameters.scale)
+    parameters.quantizedDimension = axis
+    return parameters
+
+
+def empty(version: int = 3) -> Any:
+    """A model (``ModelT``) of one subgraph with nothing in it. Buffer 0 is the empty one, by the schema."""
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [], [], []
+    model.version, model.operatorCodes, model.buffers, model.subgraphs = version, [], [schema.BufferT()], [graph]
+    return model
 
 
 def add_operator(
@@ -129,8 +160,7 @@ def prune(model: Any) -> None:
         op.outputs = [place[int(i)] for i in op.outputs]
     graph.inputs = [place[int(i)] for i in graph.inputs]
     graph.outputs = [place[int(i)] for i in graph.outputs]
-    empty = schema.BufferT()
-    buffers = [empty]  # buffer 0 is the empty one, by the schema
+    buffers = [schema.BufferT()]  # buffer 0 is the empty one, by the schema
     for tensor in graph.tensors:
         content = model.buffers[tensor.buffer]
         if content.data is None or len(content.data) == 0:

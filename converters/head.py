@@ -20,7 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from converters import flatbuffer
-from converters.flatbuffer import Operator
+from converters.flatbuffer import GraphError, Operator
 from converters.yamnet import Cut
 
 _TINY = 1e-30
@@ -31,7 +31,7 @@ class Head:
     """Weights of a head. ``ensemble_rows`` are the backbone's classes that join in; empty for none."""
 
     weights: NDArray[np.float32]
-    """float32 [K, 1024]."""
+    """float32 [K, D], D of the backbone."""
     biases: NDArray[np.float32]
     """float32 [K]."""
     scale: float
@@ -42,7 +42,20 @@ class Head:
 
 
 def append_head(backbone: Cut, head: Head) -> None:
-    """Add output ``scores`` float32 [1, K] in front of the graph's other outputs."""
+    """Add output ``scores`` float32 [1, K] in front of the graph's other outputs.
+
+    Raises:
+        GraphError: the head is for embeddings of another width, or wants a class that the backbone does not have.
+    """
+    if head.weights.shape[1] != backbone.width:
+        raise GraphError(
+            f"the head is for embeddings of {head.weights.shape[1]} values, this backbone gives {backbone.width}; "
+            "train a head on this one"
+        )
+    if head.ensemble_rows and max(head.ensemble_rows) >= len(backbone.class_biases):
+        raise GraphError(
+            f"the head wants class {max(head.ensemble_rows)}, this backbone has {len(backbone.class_biases)} classes"
+        )
     model = backbone.model
     graph = model.subgraphs[0]
     labels = len(head.biases)
@@ -90,7 +103,7 @@ def append_head(backbone: Cut, head: Head) -> None:
 
 
 def head_scores(backbone: Cut, head: Head, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the graph computes, in float64: scores [n, K] of embeddings [n, 1024]. For training and for parity."""
+    """What the graph computes, in float64: scores [n, K] of embeddings [n, D]. For training and for parity."""
     margins = head_margins(backbone, head, embedding)
     return 1 / (1 + np.exp(-margins / head.scale))
 

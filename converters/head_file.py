@@ -54,7 +54,7 @@ def save(path: Path, about: About, weights: NDArray[np.float32], biases: NDArray
 
 
 def load(path: Path) -> tuple[About, NDArray[np.float32], NDArray[np.float32]]:
-    """A head: what it is, weights float32 [K, 1024], biases float32 [K]. Raises GraphError."""
+    """A head: what it is, weights float32 [K, D], biases float32 [K]; D is its backbone's. Raises GraphError."""
     try:
         with np.load(path, allow_pickle=False) as file:
             weights, biases, text = file["weights"], file["biases"], file["about"].tobytes()
@@ -62,8 +62,10 @@ def load(path: Path) -> tuple[About, NDArray[np.float32], NDArray[np.float32]]:
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, ValidationError) as error:
         raise GraphError(f"{path} is no head: {error}") from error
     count = len(about.labels)
-    if weights.dtype != np.float32 or weights.shape != (count, 1024) or biases.shape != (count,):
-        raise GraphError(f"{path} is no head: weights of shape {weights.shape} for {count} labels")
+    if weights.dtype != np.float32 or weights.ndim != 2 or len(weights) != count or biases.shape != (count,):
+        raise GraphError(
+            f"{path} is no head: weights of shape {weights.shape} and biases {biases.shape} for {count} labels"
+        )
     return about, weights, biases.astype(np.float32)
 
 

@@ -100,7 +100,7 @@ def test_a_head_is_written_and_read_again_and_a_damaged_one_refused(tmp_path: Pa
     path = tmp_path / "head.npz"
     save(path, about, weights, biases)
     assert path.read_bytes() == GUN_SHOT.read_bytes()
-    save(path, about, weights[:, :-1], biases)
+    save(path, about, weights[:-1], biases)
     with pytest.raises(GraphError, match="weights of shape"):
         load(path)
     path.write_bytes(b"PK nonsense")
