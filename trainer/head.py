@@ -23,7 +23,9 @@ from edge.detection.model_file import Decision, Role
 from edge.detection.waveform_yamnet import read_labels
 from trainer.augmentation.mixing import Rendering, as_it_is, louder_or_softer, mixed_into, random_of, read_clip
 from trainer.card import card_of
-from trainer.data.pack import Clip, licence_of, read_pack, split_by_licence
+from trainer.data.clip import Clip
+from trainer.data.licences import licence_of, split_by_licence
+from trainer.data.pack import read_pack
 from trainer.embeddings import HOP_S, Embedder, Track
 from trainer.judging.events import CERTAIN_ABOVE, Judged, false_alarms_per_hour, recall, threshold_at
 

@@ -15,7 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from edge.audio.logmel import SAMPLE_RATE_HZ
-from trainer.data.pack import Clip
+from trainer.data.clip import Clip
 
 PAD_S = 1.0
 """Background before and after a mixed clip: a shot in the field has a before and an after."""

@@ -1,114 +1,52 @@
-"""The pack of recordings: its clips, and which of them a model that ships may learn from.
+"""A folder of recordings with a list: ``MANIFEST.csv`` has a row per clip.
 
-``MANIFEST.csv`` has a row per clip: path, source, label, recording (the split group: clips of one recording never
-stand on both sides), seconds, sample_rate, channels, licence, sha256. Where a row says "per clip" or "per file", the
-licence is looked up in the file that it names.
-
-A licence is allowed by name; whatever is not known to permit commercial use and changes is refused: NC, ND, SA,
-Sampling+, and any that is not understood.
+Its columns: path, source, label, recording (the split group: clips of one recording never stand on both sides),
+seconds, sample_rate, channels, licence, sha256. Others are allowed, and ``site`` is read where it stands.
 """
 
 import csv
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-_ALLOWED = {
-    "CC0": r"CC0|creativecommons\.org/publicdomain/zero",
-    "PD": r"Public Domain|PD",
-    "CC BY": r"CC[ -]BY( [34]\.0)?|creativecommons\.org/licenses/by/[34]\.0",
-    "MIT": r"MIT",
-    "BSD-3-Clause": r"BSD-3-Clause",
-}
-_FORBIDDING = re.compile(r"NC\b|\bND\b|[- ]SA\b|Sampling|research only|never|noncommercial", re.IGNORECASE)
+from trainer.data.clip import Clip
 
-
-class LicenceError(ValueError):
-    """A clip whose licence does not permit that a model made from it ships."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One row of the manifest."""
-
-    path: Path
-    source: str
-    label: str
-    recording: str
-    seconds: float
-    licence: str
-    """As the manifest quotes it."""
-    sha256: str
+MANIFEST = "MANIFEST.csv"
+COLUMNS = ("path", "source", "label", "recording", "seconds", "licence", "sha256")
 
 
 def read_pack(folder: Path) -> list[Clip]:
-    """All clips under ``folder``, in the order of ``MANIFEST.csv``. Raises OSError, KeyError on another format."""
-    with (folder / "MANIFEST.csv").open(newline="", encoding="utf-8") as file:
-        return [
-            Clip(
-                folder / row["path"],
-                row["source"],
-                row["label"],
-                row["recording"],
-                float(row["seconds"]),
-                row["licence"],
-                row["sha256"],
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
-def licence_of(clip: Clip) -> str:
-    """The licence of this very clip, by its short name (``CC BY``).
+    """All clips under ``folder``, in the order of ``MANIFEST.csv``, as it says; no file is opened.
 
     Raises:
-        LicenceError: it does not permit shipping, or is not understood.
+        OSError: there is no such list.
+        KeyError: it lacks a column.
+        ValueError: it is no CSV in UTF-8, or a row's seconds are no number.
     """
-    text = clip.licence
-    if "per clip" in text or "per file" in text:
-        listed = re.search(r"([A-Za-z0-9_.-]+)/([A-Z]+\.md)", text)
-        folder = next((p for p in clip.path.parents if listed and p.name == listed[1]), None)
-        if listed is None or folder is None:
-            raise LicenceError(f"{clip.path.name}: the list that {text!r} names is not there")
-        text = _listed(folder / listed[2]).get(_key(clip.path.stem), "")
-    elif _FORBIDDING.search(text):
-        raise LicenceError(f"{clip.path.name}: {text}")
-    else:
-        text = re.split(r" \(|,", text)[0]
-    if text and not _FORBIDDING.search(text):
-        for name, pattern in _ALLOWED.items():
-            if re.fullmatch(pattern, text, re.IGNORECASE):
-                return name
-    raise LicenceError(f"{clip.path.name}: licence {text or 'not listed'!r} is not known to permit a model that ships")
-
-
-def split_by_licence(clips: Iterable[Clip]) -> tuple[dict[str, list[Clip]], list[str]]:
-    """Clips that a shipped model may learn from, by licence, and why each other one is refused."""
-    allowed: dict[str, list[Clip]] = {}
-    refused = []
-    for clip in clips:
+    with (folder / MANIFEST).open(newline="", encoding="utf-8-sig") as file:
         try:
-            allowed.setdefault(licence_of(clip), []).append(clip)
-        except LicenceError as error:
-            refused.append(str(error))
-    return allowed, refused
+            table = csv.DictReader(file, strict=True)
+            if missing := [column for column in COLUMNS if column not in (table.fieldnames or [])]:
+                raise KeyError(f"{folder / MANIFEST} lacks the column {missing[0]!r}")
+            return [_clip(folder, row, table.line_num) for row in table]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{folder / MANIFEST} cannot be read: {error}") from error
 
 
-@cache
-def _listed(file: Path) -> dict[str, str]:
-    """Licence by clip in a list of attributions: lines ``- **[name.ogg](…)**: … ([CC0](…))`` or rows of a table
-    ``| [Name](…) | author | editor | CC0``."""
-    found = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.startswith("- **[") and (clip := re.match(r"- \*\*\[([^\]]+)\.ogg\]", line)):
-            licence = re.findall(r"\(\[([^\]]+)\]\(", line)
-            found[_key(clip[1])] = licence[-1] if licence else ""
-        elif line.startswith("|") and (clip := re.match(r"\| \[([^\]]+)\]", line)):
-            found[_key(clip[1])] = line.strip().strip("|").split("|")[3].strip()
-    return found
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def _clip(folder: Path, row: dict[str, str | None], line: int) -> Clip:
+    if any(row[column] is None for column in COLUMNS):
+        raise ValueError(f"{folder / MANIFEST}, line {line}: fewer values than columns")
+    text = {name: value for name, value in row.items() if isinstance(value, str)}
+    try:
+        seconds, rate = float(text["seconds"]), int(text.get("sample_rate") or 0)
+    except ValueError as error:
+        raise ValueError(f"{folder / MANIFEST}, line {line}: {error}") from error
+    return Clip(
+        path=folder / text["path"],
+        source=text["source"],
+        label=text["label"],
+        recording=text["recording"],
+        seconds=seconds,
+        licence=text["licence"],
+        sha256=text["sha256"],
+        site=text.get("site", ""),
+        sample_rate_hz=rate,
+    )

@@ -1,71 +1,45 @@
-"""Which recordings a model that ships may learn from."""
+"""A folder with a list of its recordings."""
 
 from pathlib import Path
 
 import pytest
 
-from trainer.data.pack import Clip, LicenceError, licence_of, read_pack, split_by_licence
+from trainer.data.pack import read_pack
 from trainer.head import TEST, fold_of
 
-
-def clip(path: Path, licence: str) -> Clip:
-    return Clip(path, "somewhere", "rain", "r1", 5.0, licence, "0" * 64)
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("CC BY 4.0 (as quoted for Zenodo 3519845)", "CC BY"),
-        ("CC0", "CC0"),
-        ("MIT (package)", "MIT"),
-        ("BSD-3-Clause (repository)", "BSD-3-Clause"),
-        ("Public Domain", "PD"),
-    ],
-)
-def test_licences_that_permit_shipping_are_known_by_name(text: str, name: str) -> None:
-    assert licence_of(clip(Path("a.flac"), text)) == name
+HEADER = "path,source,label,recording,seconds,sample_rate,channels,licence,sha256"
+ROW = "rain/a.flac,own,rain,r1,5.0,16000,1,CC0,00"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "CC BY-NC 3.0 (the set): research only, never in a model that ships",
-        "CC BY-NC 4.0",
-        "CC BY-SA 4.0",
-        "CC BY-ND 4.0",
-        "CC-Sampling+",
-        "all rights reserved",
-        "",
-    ],
-)
-def test_all_others_are_refused(text: str) -> None:
-    with pytest.raises(LicenceError):
-        licence_of(clip(Path("a.flac"), text))
+def pack(folder: Path, *lines: str, encoding: str = "utf-8") -> Path:
+    (folder / "MANIFEST.csv").write_bytes("\n".join(lines).encode(encoding))
+    return folder
 
 
-def test_a_licence_per_clip_is_looked_up_in_its_list(tmp_path: Path) -> None:
-    folder = tmp_path / "esc10"
-    (folder / "rain").mkdir(parents=True)
-    (folder / "ATTRIBUTION.md").write_text(
-        "- **[1-11-A.ogg](x)**:  clip derived from [a](y) by *b* ([CC0](http://zero))\n"
-        "- **[1-12-A.ogg](x)**:  clip derived from [a](y) by *b* ([CC-Sampling+](http://s))\n"
-    )
-    text = "CC0 or CC BY, per clip: esc10/ATTRIBUTION.md"
-    assert licence_of(clip(folder / "rain" / "1-11-A.ogg", text)) == "CC0"
-    for other in ("1-12-A.ogg", "1-13-A.ogg"):
-        with pytest.raises(LicenceError):
-            licence_of(clip(folder / "rain" / other, text))
-    with pytest.raises(LicenceError, match="not there"):
-        licence_of(clip(tmp_path / "elsewhere" / "1-11-A.ogg", text))
+def test_a_row_becomes_a_clip(tmp_path: Path) -> None:
+    (clip,) = read_pack(pack(tmp_path, HEADER + ",site", ROW + ",north"))
+    assert (clip.path, clip.label, clip.recording) == (tmp_path / "rain" / "a.flac", "rain", "r1")
+    assert (clip.seconds, clip.sample_rate_hz, clip.licence, clip.site) == (5.0, 16000, "CC0", "north")
 
 
-@pytest.mark.data
-def test_of_the_pack_no_clip_of_esc50_and_none_under_sampling_plus_is_allowed(data: Path) -> None:
-    allowed, refused = split_by_licence(read_pack(data))
-    sources = {one.source for some in allowed.values() for one in some}
-    assert not any(source.startswith("ESC-50") for source in sources)
-    assert {"SESA/train", "ESC-10", "blanket"} <= sources
-    assert sum("Sampling" in reason for reason in refused) == 2
+def test_a_list_from_a_spreadsheet_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert len(read_pack(pack(tmp_path, HEADER, ROW, encoding="utf-8-sig"))) == 1
+
+
+def test_a_list_without_a_column_says_which(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="lacks the column 'recording'"):
+        read_pack(pack(tmp_path, HEADER.replace("recording", "id"), ROW))
+
+
+@pytest.mark.parametrize("row", [ROW.replace("5.0", "five"), "rain/a.flac,own"])
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: str) -> None:
+    with pytest.raises(ValueError, match="line 3"):
+        read_pack(pack(tmp_path, HEADER, ROW, row))
+
+
+def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_pack(pack(tmp_path, HEADER, ROW, encoding="utf-16"))
 
 
 @pytest.mark.data
