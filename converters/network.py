@@ -126,3 +126,22 @@ def without_classifier(layers: Sequence[Layer]) -> Network:
     """A network that gives the embedding only."""
     width = layers[-1].outputs
     return Network(tuple(layers), np.zeros((0, width), np.float32), np.zeros(0, np.float32))
+
+
+def random_start(width: float, classes: int, seed: int, activation: Activation = "relu6") -> Network:
+    """A network of ``width`` times YAMNet's channels with random weights (He et al., 2015, arXiv:1502.01852)."""
+    random = np.random.default_rng(seed)
+
+    def normal(shape: tuple[int, ...], inputs: int) -> NDArray[np.float32]:
+        return np.asarray(random.standard_normal(shape) * (2 / inputs) ** 0.5, np.float32)
+
+    channels = max(1, round(FIRST_WIDTH * width))
+    layers = [Layer("conv", normal((channels, 3, 3, 1), 9), np.zeros(channels, np.float32), FIRST_STRIDE, activation)]
+    for full, stride in WIDTHS_AND_STRIDES:
+        outputs = max(1, round(full * width))
+        kernel = normal((3, 3, channels), 9)
+        layers.append(Layer("depthwise", kernel, np.zeros(channels, np.float32), stride, activation))
+        kernel = normal((outputs, 1, 1, channels), channels)
+        layers.append(Layer("conv", kernel, np.zeros(outputs, np.float32), 1, activation))
+        channels = outputs
+    return Network(tuple(layers), normal((classes, channels), channels), np.zeros(classes, np.float32))

@@ -1,7 +1,7 @@
-"""YAMNet's network as float weights, from Google's files: ``yamnet.tflite`` (quantised) or ``yamnet.h5`` (Keras).
+"""YAMNet's network as float weights, de-quantised from Google's ``yamnet.tflite``.
 
-The ``.tflite`` holds the batch norms folded in already, weights in int8 steps with a scale per channel, and biases in
-int32 steps: value = scale * step. Its activations end at 6, where those of ``yamnet.h5`` have no end.
+The file holds the batch norms folded in already, weights in int8 steps with a scale per channel, and biases in int32
+steps: value = scale * step. ``converters.yamnet_h5`` reads them from before they were quantised.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from converters import flatbuffer
 from converters.flatbuffer import GraphError, Operator, builtin, constant
-from converters.network import Activation, Layer, Network
+from converters.network import Activation, Layer, Network, without_classifier
 from converters.yamnet import classifier_of, pooled_of
 
 
@@ -35,9 +35,8 @@ def from_tflite(content: bytes) -> Network:
     if not layers:
         raise GraphError("there are no convolutions before the embedding: this network is not of YAMNet's shape")
     dense = classifier_of(model, pooled)
-    width = layers[-1].outputs
     if dense is None:
-        return Network(tuple(layers), np.zeros((0, width), np.float32), np.zeros(0, np.float32))
+        return without_classifier(layers)
     return Network(tuple(layers), *(dequantised(model, int(i)) for i in dense.inputs[1:3]))
 
 
