@@ -4,6 +4,8 @@ before the sound does (an onset stays where it is, and nothing stands before it)
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.synthesis.spectrum import convolved
+
 Waveform = NDArray[np.float32]
 Response = NDArray[np.float32]
 
@@ -30,29 +32,12 @@ def minimum_phase(gain: NDArray[np.float64]) -> Response:
 
 
 def through(waveform: Waveform, response: Response, tail: int = 0) -> Waveform:
-    """``waveform`` [n] after ``response`` [m], float32 [n + tail]: what would ring on after that is cut.
-
-    By transforms, in pieces that stay in the processor's cache where the response is short (overlap and add).
-    """
-    length, rings = len(waveform) + tail, len(response) - 1
+    """``waveform`` [n] after ``response`` [m], float32 [n + tail]: what would ring on after that is cut."""
+    length = len(waveform) + tail
     if not len(waveform):
         return np.zeros(length, dtype=np.float32)
-    size = fft_size(min(len(waveform) + rings, 4 * len(response)))
-    step = size - rings
-    pieces = -(-len(waveform) // step)
-    parts = np.zeros((pieces, step), dtype=np.float32)
-    parts.reshape(-1)[: len(waveform)] = waveform
-    spectra = np.fft.rfft(parts, size)
-    spectra *= np.fft.rfft(response, size)
-    sound = np.zeros(max((pieces - 1) * step + size, length), dtype=np.float32)
-    for at, piece in zip(range(0, pieces * step, step), np.fft.irfft(spectra, size), strict=True):
-        sound[at : at + size] += piece
-    return sound[:length]
-
-
-def fft_size(samples: int) -> int:
-    """The least of 1, 3, 5, 9 or 15 times a power of two that holds ``samples``: transforms of those are fast."""
-    return min(m << max(0, (-(-samples // m) - 1).bit_length()) for m in (1, 3, 5, 9, 15))
+    sound = convolved(waveform, response)[:length]
+    return np.pad(sound, (0, length - len(sound)))
 
 
 def bell_db(frequency_hz: NDArray[np.float64], centre_hz: float, octaves: float, peak_db: float) -> NDArray[np.float64]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.synthesis.shot import Gun, Place, Samples, around, gunshot, shaped
+from trainer.synthesis.shot import Gun, Place, Samples, gunshot
+from trainer.synthesis.spectrum import around, shaped
 
 RATE_HZ = 48_000
 LENGTH_S = 40.0

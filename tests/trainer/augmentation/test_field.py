@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.augmentation.field import CHANCE, DEVICE, FIELD, WAY, Effect, clipped, distance, further, in_the_field
-from trainer.augmentation.response import Waveform, fft_size, grid_hz, minimum_phase, through
+from trainer.augmentation.response import Waveform, grid_hz, minimum_phase, through
 from trainer.synthesis.forest import forest_response
+from trainer.synthesis.spectrum import fft_size
 
 RATE = 16_000
 LENGTHENS = {"burst", "forest"}

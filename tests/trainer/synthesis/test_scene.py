@@ -10,8 +10,9 @@ import pytest
 from edge.detection.model import load
 from edge.replay import replay
 from edge.settings import DetectionSettings
+from trainer.synthesis.ballistics import crack_lead_s, n_wave
 from trainer.synthesis.scene import ambience, demo_scene, write_scene
-from trainer.synthesis.shot import Gun, Place, air, crack_lead_s, diffuse_tail, friedlander, gunshot, n_wave
+from trainer.synthesis.shot import Gun, Place, air, diffuse_tail, friedlander, gunshot
 
 RATE = 48_000
 
