@@ -1,27 +1,27 @@
-"""A whole model file from Google's YAMNet and a head."""
+"""A whole model file from a backbone and a head, and both out of a model file again."""
 
-import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.backbone_file import Backbone, open_backbone, pack_backbone
 from converters.flatbuffer import GraphError
 from converters.golden import golden
-from converters.head import Head, append_head
+from converters.head import Head, append_head, head_of
 from converters.head_file import GUN_SHOT, About, load
-from converters.yamnet import cut
-from edge.detection import audioset
+from edge.detection import audioset, model_file
 from edge.detection.graph import Graph
 from edge.detection.model import PatchScorer
-from edge.detection.model_file import Manifest, ModelFileError, build, read_bytes
+from edge.detection.model_file import Manifest, build, read_bytes
 from edge.detection.verify import verify
-from edge.detection.waveform_yamnet import read_labels
 
 
 def model_from_yamnet(yamnet: Path, out: Path, head: Path | None = None) -> About:
-    """Write the model file that Google's ``yamnet`` makes with a trained head (the committed one without ``head``).
+    """Write the model file that a backbone (Google's ``yamnet``, or one of ``converters.backbone_file``) makes with a
+    trained head (the committed one without ``head``).
 
     Verified before it has its name. Returns what the head says of itself.
 
@@ -29,47 +29,40 @@ def model_from_yamnet(yamnet: Path, out: Path, head: Path | None = None) -> Abou
         GraphError, ModelFileError, OSError: a file cannot be used or written; ``out`` is as it was.
     """
     about, weights, biases = load(head or GUN_SHOT)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(with_yamnet(read_bytes(yamnet), about, weights, biases))
-        verify(temporary)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_verified(out, with_backbone(read_bytes(yamnet), about, weights, biases, str(yamnet)))
     return about
 
 
-def with_yamnet(content: bytes, about: About, weights: NDArray[np.float32], biases: NDArray[np.float32]) -> bytes:
-    """The bytes of a model file: YAMNet's network (``content`` is the waveform-in file), the head, golden vectors,
-    manifest and card.
+def write_verified(out: Path, content: bytes, check: Callable[[Path], object] = verify) -> None:
+    """Write a model file by a temporary name beside it, once it has passed. Raises ModelFileError, OSError."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        check(temporary)
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def with_backbone(
+    content: bytes,
+    about: About,
+    weights: NDArray[np.float32],
+    biases: NDArray[np.float32],
+    name: str = "the backbone",
+) -> bytes:
+    """The bytes of a model file: the network in ``content``, the head, golden vectors, manifest and card.
 
     Raises:
-        GraphError: not the YAMNet that the head was trained on.
+        GraphError: not the network that the head was trained on.
     """
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != about.backbone_sha256:
-        raise GraphError(
-            f"the head was trained on the YAMNet with SHA-256 {about.backbone_sha256[:12]}…, this file has "
-            f"{sha256[:12]}…; fetch that one"
-        )
-    try:
-        classes = read_labels(content, "this YAMNet")
-        context = [label for label in audioset.CONTEXT if label in classes]
-        backbone = cut(content, [classes.index(label) for label in context])
-        rows = tuple(classes.index(label) for label in about.ensemble_classes)
-    except (ModelFileError, ValueError) as error:
-        raise GraphError(str(error)) from error
-    head = Head(
-        weights,
-        biases,
-        about.scale,
-        about.labels.index(about.ensemble_label),
-        rows,
-        about.ensemble_gain,
-        about.ensemble_offset,
-    )
-    append_head(backbone, head)
-    graph = backbone.pack()
+    backbone = open_backbone(content, name)
+    check_network(backbone, about)
+    head = head_from(about, weights, biases, backbone)
+    context = [label for label in audioset.CONTEXT if label in backbone.classes]
+    network = backbone.cut(context)
+    append_head(network, head)
+    graph = network.pack()
     manifest = Manifest.model_validate(
         {
             "name": about.name,
@@ -78,10 +71,10 @@ def with_yamnet(content: bytes, about: About, weights: NDArray[np.float32], bias
             "roles": {**about.roles, **{label: "privacy" for label in audioset.VOICES if label in context}},
             "decisions": about.decisions,
             "context_labels": context,
-            "speech_label": audioset.SPEECH,
+            "speech_label": audioset.SPEECH if audioset.SPEECH in context else None,
             "score_kind": "margin",
             "score_scale": about.scale,
-            "backbone_sha256": sha256,
+            "backbone_sha256": backbone.sha256,
             "training": about.training,
             "metrics": about.metrics,
             "licence": about.licence,
@@ -89,3 +82,67 @@ def with_yamnet(content: bytes, about: About, weights: NDArray[np.float32], bias
     )
     vectors = golden(PatchScorer(Graph(graph), manifest, about.name))
     return build(graph, manifest, vectors, about.card)
+
+
+def check_network(backbone: Backbone, about: About) -> None:
+    """Raises GraphError where the head was trained on another network: it means nothing on this one."""
+    if backbone.sha256 != about.backbone_sha256:
+        raise GraphError(
+            f"the head was trained on the network with SHA-256 {about.backbone_sha256[:12]}…, this file has "
+            f"{backbone.sha256[:12]}…; fetch that one"
+        )
+
+
+def head_from(about: About, weights: NDArray[np.float32], biases: NDArray[np.float32], backbone: Backbone) -> Head:
+    """The head for the graph. Raises GraphError where it joins in classes that the backbone does not have."""
+    if unknown := [label for label in about.ensemble_classes if label not in backbone.classes]:
+        raise GraphError(f"the head reads the backbone's class {unknown[0]!r}, which this one does not have")
+    return Head(
+        weights,
+        biases,
+        about.scale,
+        about.labels.index(about.ensemble_label),
+        tuple(backbone.classes.index(label) for label in about.ensemble_classes),
+        about.ensemble_gain,
+        about.ensemble_offset,
+    )
+
+
+def taken_apart(
+    content: bytes, name: str = "the model"
+) -> tuple[bytes, About, NDArray[np.float32], NDArray[np.float32]]:
+    """A model file's backbone (the bytes of a file) and its head, as ``converters.head_file`` keeps it.
+
+    The backbone has only the classes that the model passed on.
+
+    Raises:
+        GraphError, ModelFileError: no model file, or its head is of another kind.
+    """
+    whole = model_file.parse(content, name)
+    manifest = whole.manifest
+    backbone = open_backbone(content, name)
+    head = head_of(backbone.cut())
+    about = About(
+        name=manifest.name,
+        version=manifest.version,
+        labels=manifest.labels,
+        roles={label: role for label, role in manifest.roles.items() if label in manifest.labels},
+        decisions=manifest.decisions,
+        backbone_sha256=backbone.sha256,
+        scale=manifest.score_scale,
+        ensemble_label=manifest.labels[head.ensemble_label],
+        ensemble_classes=[backbone.classes[row] for row in head.ensemble_rows],
+        ensemble_gain=_plain(head.ensemble_gain),
+        ensemble_offset=_plain(head.ensemble_offset),
+        licence=manifest.licence,
+        training=manifest.training,
+        metrics=manifest.metrics,
+        card=whole.card,
+    )
+    network = backbone.cut(backbone.classes)
+    return pack_backbone(network, backbone.classes, backbone.sha256), about, head.weights, head.biases
+
+
+def _plain(value: float) -> float:
+    # The graph holds it as a float32 that was divided and multiplied by the scale.
+    return float(f"{value:.6g}")

@@ -18,6 +18,7 @@ _TYPES = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.int32): schema.TensorType.INT32,
     np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.float16): schema.TensorType.FLOAT16,
 }
 
 
@@ -35,6 +36,12 @@ def parse(content: bytes) -> Any:
         raise GraphError(f"this .tflite is damaged: {error}") from error
     if not model.subgraphs or not model.subgraphs[0].operators:
         raise GraphError("this .tflite holds no graph")
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # some writers put large contents behind the tables; here they come in
+            if buffer.offset + buffer.size > len(content):
+                raise GraphError("this .tflite is cut short")
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     return model
 
 
@@ -79,7 +86,7 @@ def add_tensor(
 ) -> int:
     """Add a tensor to the first subgraph and return its index.
 
-    ``data`` (float32, int32 or int8) makes it a constant. Else it is float32, or int8 where a ``quantisation``
+    ``data`` (float32, float16, int32 or int8) makes it a constant. Else it is float32, or int8 where a ``quantisation``
     (``steps_of``) is given. ``like``: a tensor whose type and quantisation it takes.
     """
     graph = model.subgraphs[0]
@@ -160,17 +167,23 @@ def prune(model: Any) -> None:
         op.outputs = [place[int(i)] for i in op.outputs]
     graph.inputs = [place[int(i)] for i in graph.inputs]
     graph.outputs = [place[int(i)] for i in graph.outputs]
-    buffers = [schema.BufferT()]  # buffer 0 is the empty one, by the schema
-    for tensor in graph.tensors:
-        content = model.buffers[tensor.buffer]
-        if content.data is None or len(content.data) == 0:
-            tensor.buffer = 0
-        else:
-            tensor.buffer = len(buffers)
-            buffers.append(content)
-    model.buffers = buffers
+    model.signatureDefs, model.metadata, model.metadataBuffer = None, None, None
+    drop_unused_buffers(model)
     codes = sorted({op.opcodeIndex for op in graph.operators})
     for op in graph.operators:
         op.opcodeIndex = codes.index(op.opcodeIndex)
     model.operatorCodes = [model.operatorCodes[i] for i in codes]
-    model.signatureDefs, model.metadata, model.metadataBuffer = None, None, None
+
+
+def drop_unused_buffers(model: Any) -> None:
+    """Keep only the contents that tensors or metadata refer to."""
+    buffers = [schema.BufferT()]  # buffer 0 is the empty one, by the schema
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    for user in [*tensors, *(model.metadata or [])]:
+        content = model.buffers[user.buffer]
+        if content.data is None or len(content.data) == 0:
+            user.buffer = 0
+        else:
+            user.buffer = len(buffers)
+            buffers.append(content)
+    model.buffers = buffers

@@ -102,6 +102,36 @@ def append_head(backbone: Cut, head: Head) -> None:
     graph.outputs = [scores, *graph.outputs]
 
 
+def head_of(backbone: Cut) -> Head:
+    """The head that ``append_head`` had put into this graph, which was ``cut`` but not packed since.
+
+    Raises:
+        GraphError: there is none, or one of another kind.
+    """
+    model = backbone.model
+    named = {tensor.name.decode(): tensor for tensor in model.subgraphs[0].tensors}
+
+    def values(name: str) -> NDArray[np.float32]:
+        if f"head/{name}" not in named:
+            raise GraphError(f"the graph holds no head/{name}: it has no head that this version knows")
+        return flatbuffer.constant(model, named[f"head/{name}"], "<f4")
+
+    weights, biases = values("logits/weights"), values("logits/biases")
+    scale = 1 / float(values("margins/weights")[0, 0])
+    if "head/known/weights" not in named:
+        return Head(weights, biases, scale)
+    share = values("known/weights")[:, 0]
+    label = int(np.argmax(np.abs(share)))
+    rows = []
+    for row in values("classes/weights"):
+        same = np.flatnonzero((backbone.class_weights == row).all(axis=1))
+        if len(same) != 1:
+            raise GraphError("the head reads a class of the backbone that is not among the graph's own")
+        rows.append(int(same[0]))
+    offset = float(values("known/biases")[label])
+    return Head(weights, biases, scale, label, tuple(rows), float(share[label]) * scale, offset * scale)
+
+
 def head_scores(backbone: Cut, head: Head, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
     """What the graph computes, in float64: scores [n, K] of embeddings [n, D]. For training and for parity."""
     margins = head_margins(backbone, head, embedding)

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_yamnet_is_one_clear_line(tmp_path: Path) -> None:
     other.write_bytes(b"nonsense")
     result = CliRunner().invoke(app, ["yamnet", str(other), "--out", str(tmp_path / "out.tflite")])
     assert result.exit_code == 1
-    assert "SHA-256" in result.output and "Traceback" not in result.output
+    assert f"{other}: this is no .tflite file" in result.output and "Traceback" not in result.output
     assert not (tmp_path / "out.tflite").exists()
 
 

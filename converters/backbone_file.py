@@ -1,0 +1,93 @@
+"""A backbone on disk: a network from the patch on, the names of its classes, and whose network it is.
+
+It is a ``.tflite`` with outputs ``embedding`` [1, D] and ``context`` [1, C], to which a ZIP is appended as TFLite
+Metadata does it (``unzip -l`` lists it): ``labels.txt``, a class a line, and ``backbone.json`` with the SHA-256 of
+the file that the network was cut out of. That SHA-256 is the network's name: a head says on which one it was trained.
+
+Google's waveform-in ``yamnet.tflite`` and whole model files hold a backbone, too: ``open_backbone`` takes all three.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from converters.flatbuffer import GraphError
+from converters.yamnet import Cut, cut
+from edge.detection import model_file
+from edge.detection.appended_zip import tail
+from edge.detection.model_file import ModelFileError
+from edge.detection.waveform_yamnet import read_labels
+
+LABELS, ORIGIN = "labels.txt", "backbone.json"
+_MAX_ORIGIN_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A graph that holds a network, whatever stands before and behind it."""
+
+    graph: bytes
+    classes: tuple[str, ...]
+    """What the rows of its classifier are; empty where it has none."""
+    sha256: str
+    """The network's name: of the file that it first came from."""
+
+    def cut(self, context: Sequence[str] = ()) -> Cut:
+        """The network alone, with the scores of these classes. Raises GraphError where one is not known."""
+        if unknown := [label for label in context if label not in self.classes]:
+            raise GraphError(f"the backbone knows no class {unknown[0]!r}")
+        return cut(self.graph, [self.classes.index(label) for label in context])
+
+
+def open_backbone(content: bytes, name: str = "the backbone") -> Backbone:
+    """The network in a backbone's file, in Google's ``yamnet.tflite``, or in a whole model file.
+
+    Raises:
+        GraphError: none of the three.
+    """
+    try:
+        if model_file.has_manifest(content):
+            whole = model_file.parse(content, name)
+            sha256 = whole.manifest.backbone_sha256 or whole.sha256
+            found = Backbone(whole.graph, tuple(whole.manifest.context_labels), sha256)
+        else:
+            labels = tuple(read_labels(content, name)) if zipfile.is_zipfile(io.BytesIO(content)) else ()
+            found = Backbone(content, labels, _origin(content, name) or hashlib.sha256(content).hexdigest())
+    except ModelFileError as error:
+        raise GraphError(str(error)) from error
+    count = len(found.cut().class_biases)
+    if count != len(found.classes):
+        raise GraphError(f"{name} names {len(found.classes)} classes, its classifier has {count}")
+    return found
+
+
+def pack_backbone(network: Cut, classes: Sequence[str], sha256: str | None = None) -> bytes:
+    """The bytes of a backbone's file. ``network`` gives the scores of ``classes``, in this order, as its context.
+
+    ``sha256``: the network's name, where it was cut out of another file; without it, the new file's own.
+    """
+    graph = network.pack()
+    members = {LABELS: "".join(f"{label}\n" for label in classes).encode()}
+    if sha256 is not None:
+        members[ORIGIN] = json.dumps({"network_sha256": sha256}).encode()
+    return graph + tail(len(graph), members)
+
+
+def _origin(content: bytes, name: str) -> str | None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if ORIGIN not in archive.namelist():
+                return None
+            with archive.open(ORIGIN) as file:
+                said = json.loads(file.read(_MAX_ORIGIN_BYTES))
+    except zipfile.BadZipFile:
+        return None
+    except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise GraphError(f"{name}: {ORIGIN} cannot be read: {error}") from error
+    sha256 = said.get("network_sha256") if isinstance(said, dict) else None
+    if not isinstance(sha256, str) or len(sha256) != 64:
+        raise GraphError(f"{name}: {ORIGIN} does not say whose network this is")
+    return sha256

@@ -1,0 +1,1 @@
+"""What ``ecosight-convert`` is made of: a file for each kind of conversion."""
