@@ -18,9 +18,12 @@ LOUD = 0.5
 """Windows at least this share of the loudest one's RMS are what a sound is about."""
 
 
-def taken_for(one: Listened, manifest: Manifest) -> str:
-    """The label with the highest mean margin over the windows that matter: those that hold a shot, where it is known
-    when one falls, else the loud ones. An alert label only from its threshold on."""
+def taken_for(one: Listened, manifest: Manifest, target: str) -> str:
+    """``target`` where the device told of one. Else, of the other labels, that with the highest mean margin over the
+    windows that matter: those that hold a shot, where it is known when one falls, else the loud ones; another alert
+    label only from its threshold on."""
+    if one.events:
+        return target
     held, _ = truth(one, manifest.window_s)
     if not held.any():
         real = one.starts_s + manifest.window_s <= one.seconds + 1e-6
@@ -33,14 +36,14 @@ def taken_for(one: Listened, manifest: Manifest) -> str:
     for index in np.argsort(-mean, kind="stable"):
         label = manifest.labels[int(index)]
         decision = manifest.decisions.get(label)
-        if decision is None or score[index] >= decision.threshold:
+        if label != target and (decision is None or score[index] >= decision.threshold):
             return label
     return NOTHING
 
 
-def judge_classes(listened: Sequence[Listened], manifest: Manifest) -> tuple[list[ClassResult], Confusion]:
+def judge_classes(listened: Sequence[Listened], manifest: Manifest, target: str) -> tuple[list[ClassResult], Confusion]:
     """Of all sounds that have a label. A label that the model does not know has a row, but no result."""
-    pairs = [(one.sound, taken_for(one, manifest)) for one in listened if one.sound.label]
+    pairs = [(one.sound, taken_for(one, manifest, target)) for one in listened if one.sound.label]
     known = set(manifest.labels)
     foreign = sorted({sound.label for sound, _ in pairs} - known)
     rows = [label for label in manifest.labels if any(sound.label == label for sound, _ in pairs)] + foreign

@@ -117,7 +117,7 @@ def evaluate(
     pairs = list(zip(listened, shipped, strict=True))
     rated = [pair for pair, counts in zip(pairs, sweep.rated, strict=True) if counts]
     calibrated, det = judge_windows(listened, sweep.rated, column, manifest.window_s)
-    classes, confusion = judge_classes(listened, manifest)
+    classes, confusion = judge_classes(listened, manifest, target)
     matched = {rate_name(rate): outcome.matched for rate, outcome in at_rates.items()}
     found_by_recording = by_recording(listened, sweep.rated, {**matched, SHIPPED: shipped})
     metrics = Metrics(
@@ -154,7 +154,7 @@ def evaluate(
         calibration=calibrated,
         classes=classes,
         confusion=confusion,
-        false_alarms=hardest_false_alarms(rated, HARDEST),
+        false_alarms=hardest_false_alarms(rated, column, rule.threshold, HARDEST),
         misses=hardest_misses(pairs, column, manifest.window_s, HARDEST),
         recordings=found_by_recording,
         notes=_notes(listened, sweep, rates),
@@ -175,7 +175,7 @@ def quantisation(int8: Metrics, float32: Metrics, per_hour: float = 3.0) -> Quan
 
 def _match(one: Listened, merge_s: float, tolerance_s: float) -> Matched:
     onsets = [event.onset_s for event in one.events]
-    return match(onsets, one.sound.shots, merge_s, tolerance_s, one.sound.somewhere_s)
+    return match(onsets, one.sound.onsets, merge_s, tolerance_s, one.sound.somewhere_s)
 
 
 def _at_rate(rate: float, outcome: Outcome, listened: Sequence[Listened]) -> AtRate:

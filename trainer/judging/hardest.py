@@ -1,4 +1,7 @@
-"""The moments that teach most: the false alarms with the highest score, and the clearest shots that were missed."""
+"""The moments that teach most: the false alarms with the highest score, and the clearest shots that were missed.
+
+Where a model gives few false alarms, those that a lower threshold would give follow.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,22 +10,31 @@ import numpy as np
 
 from trainer.judging.hearing import Listened, excerpt
 from trainer.judging.metrics import Metrics, Moment
-from trainer.judging.sounds import Sound
+from trainer.judging.sounds import Shot, Sound
 from trainer.judging.tally import Pair
 
 FOLDER = "excerpts"
 BEFORE_S, AFTER_S = 1.5, 2.5
+MIDDLE_S = 0.49
+"""Of a window."""
 
 
-def hardest_false_alarms(pairs: Sequence[Pair], count: int) -> list[Moment]:
-    """Of the detector's own events; at most two of one recording, or one bad hour would fill the list."""
-    found = [
-        _moment(one, one.events[event].onset_s, one.events[event].score)
-        for one, matched in pairs
-        for event in matched.false_alarms
-    ]
-    found.sort(key=lambda moment: (-moment.score, moment.sound, moment.onset_s))
-    return _spread(found, count)
+def hardest_false_alarms(pairs: Sequence[Pair], column: int, threshold: float, count: int) -> list[Moment]:
+    """The detector's own, in these sounds, and then the highest window of each sound without shots that gave none, from
+    a fifth of the ``threshold`` on. At most two of one recording, or one bad hour would fill the list."""
+    found, next_in_line = [], []
+    for one, matched in pairs:
+        if matched.false_alarms:
+            events = [one.events[event] for event in matched.false_alarms]
+            found += [_moment(one, event.onset_s, event.score) for event in events]
+        elif not one.sound.shots and len(one.scores):
+            highest = int(one.scores[:, column].argmax())
+            score = float(one.scores[highest, column])
+            if score >= threshold / 5:
+                next_in_line.append(_moment(one, float(one.starts_s[highest]) + MIDDLE_S, score))
+    for moments in (found, next_in_line):
+        moments.sort(key=lambda moment: (-moment.score, moment.sound, moment.onset_s))
+    return _spread([*found, *next_in_line], count)
 
 
 def hardest_misses(pairs: Sequence[Pair], column: int, window_s: float, count: int) -> list[Moment]:
@@ -30,11 +42,12 @@ def hardest_misses(pairs: Sequence[Pair], column: int, window_s: float, count: i
     found = []
     for one, matched in pairs:
         starts = one.starts_s
-        for burst, hit in zip(matched.bursts, matched.found, strict=True):
+        for burst, first, hit in zip(matched.bursts, matched.first, matched.found, strict=True):
             if not hit:
                 until = burst[-1] + one.sound.somewhere_s
                 holding = (starts + window_s > burst[0]) & (starts <= until)
-                found.append(_moment(one, burst[0], float(one.scores[holding, column].max(initial=0))))
+                shot, score = one.sound.shot(first), float(one.scores[holding, column].max(initial=0))
+                found.append(_moment(one, burst[0], score, shot))
     found.sort(key=_clearest)
     return _spread(found, count)
 
@@ -74,16 +87,16 @@ def _write(sound: Sound, onset_s: float, path: Path) -> None:
     soundfile.write(path, np.clip(samples, -1, 1), rate, subtype="PCM_16", format="FLAC")
 
 
-def _moment(one: Listened, onset_s: float, score: float) -> Moment:
+def _moment(one: Listened, onset_s: float, score: float, shot: Shot | None = None) -> Moment:
     sound = one.sound
     return Moment(
         sound=sound.title,
-        recording=sound.recording,
+        recording=shot.recording if shot else sound.recording,
         label=sound.label,
         onset_s=round(onset_s, 3),
         score=round(score, 6),
-        snr_db=sound.snr_db,
-        distance_m=sound.distance_m,
+        snr_db=shot.snr_db if shot else None,
+        distance_m=shot.distance_m if shot else None,
     )
 
 

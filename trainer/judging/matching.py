@@ -7,6 +7,7 @@ not match it, or whatever is always on would find everything.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 TOLERANCE_S = 0.75
 """An event matches a shot whose onset is this close. Without a search for the onset, an event's first hit is a window
@@ -19,6 +20,8 @@ class Matched:
 
     bursts: tuple[tuple[float, ...], ...]
     """Onsets in seconds."""
+    first: tuple[int, ...]
+    """Of each burst, the number of its first shot."""
     found: tuple[bool, ...]
     """Of each burst."""
     false_alarms: tuple[int, ...]
@@ -64,8 +67,8 @@ def match(
     if somewhere_s:
         events |= {event for _, _, event in near}
     groups = bursts_of(shots, merge_s)
-    found, first = [], 0
-    for group in groups:
-        found.append(any(shot in taken for shot in range(first, first + len(group))))
-        first += len(group)
-    return Matched(groups, tuple(found), tuple(event for event in range(len(onsets)) if event not in events))
+    first = tuple(accumulate((len(group) for group in groups[:-1]), initial=0)) if groups else ()
+    found = tuple(
+        any(shot in taken for shot in range(at, at + len(group))) for at, group in zip(first, groups, strict=True)
+    )
+    return Matched(groups, first, found, tuple(event for event in range(len(onsets)) if event not in events))

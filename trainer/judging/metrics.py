@@ -149,7 +149,7 @@ class Moment(_Part):
     label: str
     onset_s: float
     score: float
-    """Of a false alarm, the event's; of a miss, the highest of the windows that hold the shot."""
+    """Of a false alarm, the highest of the event; of a miss, the highest of the windows that hold the shot."""
     snr_db: float | None = None
     distance_m: float | None = None
     excerpt: str | None = None
@@ -264,7 +264,7 @@ class Metrics(_Part):
     classes: list[ClassResult]
     confusion: Confusion
     false_alarms: list[Moment]
-    """The hardest, highest score first."""
+    """The hardest, highest score first; after them those that a lower threshold would give."""
     misses: list[Moment]
     """The hardest, clearest shot first."""
     recordings: list[ByRecording]

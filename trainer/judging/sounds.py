@@ -1,15 +1,15 @@
 """What a model is judged on: continuous sounds, and when somebody shoots in them.
 
 A folder of such sounds holds ``sounds.json`` beside the recordings; once made it is frozen, and its digest goes into
-every result. A folder of plain recordings will do as well (`from_clips`): then nobody noted when the shots fall.
+every result. A folder of plain recordings will do as well (`trainer.judging.plain`).
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,17 @@ class SoundError(ValueError):
     """A sound, or a list of them, by which no model can be judged. The text is for a person."""
 
 
+@dataclass(frozen=True)
+class Shot:
+    """One shot of a sound in which several things differ. What is not said is as the sound says."""
+
+    onset_s: float
+    recording: str = ""
+    """The source that the shot comes from, where it is another than the rest of the sound."""
+    snr_db: float | None = None
+    distance_m: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Sound:
     """One scored item. It has a ``path``, or ``samples``."""
@@ -33,8 +44,8 @@ class Sound:
     """The source that it comes from: what the bootstrap draws."""
     label: str
     """What it is, for the results by class; empty where it is many things."""
-    shots: tuple[float, ...] = ()
-    """Onsets in seconds, ascending."""
+    shots: tuple[Shot | float, ...] = ()
+    """In order; a number is an onset in seconds."""
     snr_db: float | None = None
     """Of its shots over the rest, in 300 to 6000 Hz."""
     distance_m: float | None = None
@@ -57,17 +68,34 @@ class Sound:
     def __post_init__(self) -> None:
         if (self.path is None) == (self.samples is None):
             raise SoundError(f"{self.title}: give either a path or samples")
-        if list(self.shots) != sorted(self.shots):
+        onsets = self.onsets
+        if list(onsets) != sorted(onsets):
             raise SoundError(f"{self.title}: its shots are not in order")
-        if self.shots and self.shots[0] < LEAD_S:
+        if onsets and onsets[0] < LEAD_S:
             raise SoundError(
-                f"{self.title}: a shot at {self.shots[0]:g} s; begin {LEAD_S:g} s before the first shot, "
+                f"{self.title}: a shot at {onsets[0]:g} s; begin {LEAD_S:g} s before the first shot, "
                 "or what is always on would seem to find it"
             )
 
     @property
     def title(self) -> str:
         return self.name or (str(self.path) if self.path else self.recording)
+
+    @property
+    def onsets(self) -> tuple[float, ...]:
+        return tuple(shot.onset_s if isinstance(shot, Shot) else shot for shot in self.shots)
+
+    def shot(self, number: int) -> Shot:
+        """All that is known of a shot."""
+        shot = self.shots[number]
+        if not isinstance(shot, Shot):
+            shot = Shot(shot)
+        return Shot(
+            shot.onset_s,
+            shot.recording or self.recording,
+            self.snr_db if shot.snr_db is None else shot.snr_db,
+            self.distance_m if shot.distance_m is None else shot.distance_m,
+        )
 
     @property
     def is_rated(self) -> bool:
@@ -83,7 +111,7 @@ class _Listed(BaseModel):
     """Within the folder."""
     recording: str
     label: str = ""
-    shots: list[float] = []
+    shots: list[float | Shot] = []
     snr_db: float | None = None
     distance_m: float | None = None
     somewhere_s: float = 0.0
@@ -118,46 +146,6 @@ class Sounds:
         """Digest of every sound and of what is known of it, whatever their order. Raises OSError."""
         lines = sorted(_line(sound) for sound in self.sounds)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-class ClipLike(Protocol):
-    """A row of a catalogue."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def recording(self) -> str: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def sha256(self) -> str: ...
-
-
-def from_clips(clips: Iterable[ClipLike], target: str, name: str, unrated: Iterable[str] = ("explosion",)) -> Sounds:
-    """Plain recordings: the whole of one labelled ``target`` is a place where a shot may fall.
-
-    ``unrated``: labels that are neither shot nor false alarm. They are counted by themselves.
-    """
-    aside = frozenset(unrated)
-    sounds = []
-    for clip in clips:
-        shot = clip.label == target
-        sounds.append(
-            Sound(
-                clip.recording,
-                clip.label,
-                (LEAD_S,) if shot else (),
-                path=clip.path,
-                name=clip.path.name,
-                somewhere_s=clip.seconds if shot else 0.0,
-                lead_s=LEAD_S,
-                rated=False if clip.label in aside else None,
-                sha256=clip.sha256,
-            )
-        )
-    return Sounds(name, "", sounds)
 
 
 def read_sounds(folder: Path, check: bool = True) -> Sounds:
@@ -225,8 +213,8 @@ def _line(sound: Sound) -> str:
         content = hashlib.sha256(np.ascontiguousarray(sound.samples, np.float32).tobytes()).hexdigest()
     else:
         content = sound.sha256 or _digest(_file_of(sound))
-    facts = [content, sound.recording, sound.label, list(sound.shots), sound.snr_db, sound.distance_m]
-    return json.dumps([*facts, sound.somewhere_s, sound.lead_s, sound.is_rated])
+    shots = [astuple(sound.shot(number)) for number in range(len(sound.shots))]
+    return json.dumps([content, sound.recording, sound.label, shots, sound.somewhere_s, sound.lead_s, sound.is_rated])
 
 
 def _digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.detection.event import Rule, Timing
 from edge.detection.events import EventLogic
 from edge.settings import DetectionSettings
-from trainer.judging.hearing import Listened
+from trainer.judging.hearing import Happened, Listened
 from trainer.judging.matching import Matched, match
 
 FINEST = 0.01
@@ -77,7 +77,7 @@ class Sweep:
         for number, one in enumerate(self._listened):
             found = match(
                 self.onsets(number, threshold),
-                one.sound.shots,
+                one.sound.onsets,
                 self._merge_s,
                 self._tolerance_s,
                 one.sound.somewhere_s,
@@ -108,6 +108,10 @@ class Sweep:
 
     def onsets(self, number: int, threshold: float) -> list[float]:
         """When the device would say that events began, in seconds of sound ``number``."""
+        return [event.onset_s for event in self.events(number, threshold)]
+
+    def events(self, number: int, threshold: float) -> list[Happened]:
+        """The events of sound ``number``; their score is the highest score, not a margin."""
         one, scores = self._listened[number], self._margins[number]
         moved = threshold - self._rule.threshold
         rule = replace(
@@ -120,20 +124,22 @@ class Sweep:
         if not len(hits):
             return []
         logic = EventLogic([rule], self._timing[number])
-        onsets, at = [], 0
+        ended, at = [], 0
         # Windows under the release change nothing while no event is open: they are not shown to the logic. Beyond
         # one that was, it has turned off; a jump turns it off as well.
         while at < len(scores):
             on = False
             while at < len(scores) and (on or logic.open or scores[at] >= threshold):
-                for event in logic.observe(int(one.starts[at]), [float(scores[at])]):
-                    if event.phase == "new":
-                        onsets.append(event.first_onset / one.rate_hz)
+                ended += logic.observe(int(one.starts[at]), [float(scores[at])])
                 on = bool(scores[at] >= rule.release)
                 at += 1
             later = int(np.searchsorted(hits, at))
             at = int(hits[later]) if later < len(hits) else len(scores)
-        return onsets
+        return [
+            Happened(event.first_onset / one.rate_hz, score_of(event.score), event.shots)
+            for event in [*ended, *logic.finish()]
+            if event.phase == "end"
+        ]
 
     def _per_hour(self, threshold: float) -> float:
         wrong = 0
@@ -142,7 +148,7 @@ class Sweep:
                 found = self.onsets(number, threshold)
                 sound = one.sound
                 wrong += len(
-                    match(found, sound.shots, self._merge_s, self._tolerance_s, sound.somewhere_s).false_alarms
+                    match(found, sound.onsets, self._merge_s, self._tolerance_s, sound.somewhere_s).false_alarms
                     if sound.shots
                     else found
                 )

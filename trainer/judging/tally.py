@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from trainer.judging.hearing import Listened
 from trainer.judging.matching import Matched
 from trainer.judging.metrics import ByRecording, FalseAlarms, Recall, RecallAtDistance, RecallAtSnr, Recalls
+from trainer.judging.sounds import Shot
 from trainer.judging.statistics import share_by_recording, upper_rate
 
 Pair = tuple[Listened, Matched]
@@ -13,21 +14,22 @@ SHIPPED = "shipped"
 
 
 def recalls(pairs: Sequence[Pair]) -> Recalls:
-    """Of all bursts, and by what is known of their sounds."""
-    snrs = sorted({one.sound.snr_db for one, _ in pairs if one.sound.snr_db is not None}, reverse=True)
-    distances = sorted({one.sound.distance_m for one, _ in pairs if one.sound.distance_m is not None})
-    by_snr = [
-        RecallAtSnr(snr_db=snr, **_recall([pair for pair in pairs if pair[0].sound.snr_db == snr]).model_dump())
-        for snr in snrs
-    ]
-    by_distance = [
-        RecallAtDistance(distance_m=far, **_recall([p for p in pairs if p[0].sound.distance_m == far]).model_dump())
-        for far in distances
-    ]
+    """Of all bursts, and by what is known of their first shots."""
+    bursts = _bursts(pairs)
+    snrs = sorted({shot.snr_db for shot, _ in bursts if shot.snr_db is not None}, reverse=True)
+    distances = sorted({shot.distance_m for shot, _ in bursts if shot.distance_m is not None})
     return Recalls(
-        all=_recall(pairs),
-        by_snr=[one for one in by_snr if one.bursts],
-        by_distance=[one for one in by_distance if one.bursts],
+        all=_recall(bursts),
+        by_snr=[
+            RecallAtSnr(snr_db=snr, **_recall([one for one in bursts if one[0].snr_db == snr]).model_dump())
+            for snr in snrs
+        ],
+        by_distance=[
+            RecallAtDistance(
+                distance_m=far, **_recall([one for one in bursts if one[0].distance_m == far]).model_dump()
+            )
+            for far in distances
+        ],
     )
 
 
@@ -57,28 +59,44 @@ def by_recording(
     listened: Sequence[Listened], rated: Sequence[bool], at: Mapping[str, Sequence[Matched]]
 ) -> list[ByRecording]:
     """``at``: the outcomes by the name of a rate, and `SHIPPED`, in the order of ``listened``."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    for number, one in enumerate(listened):
-        rows[one.sound.recording].append(number)
+    hours: dict[str, float] = defaultdict(float)
+    alarms: dict[str, int] = defaultdict(int)
+    bursts: dict[str, int] = defaultdict(int)
+    found: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(at, 0))
+    for one, matched, counts in zip(listened, at[SHIPPED], rated, strict=True):
+        hours[one.sound.recording] += one.seconds / 3600 if counts else 0.0
+        alarms[one.sound.recording] += len(matched.false_alarms) if counts else 0
+    for name, outcome in at.items():
+        for shot, hit in _bursts(list(zip(listened, outcome, strict=True))):
+            bursts[shot.recording] += name == SHIPPED
+            found[shot.recording][name] += hit
     return [
         ByRecording(
             recording=recording,
-            bursts=sum(len(at[SHIPPED][number].bursts) for number in numbers),
-            found={name: sum(sum(matched[number].found) for number in numbers) for name, matched in at.items()},
-            false_alarms=sum(len(at[SHIPPED][number].false_alarms) for number in numbers if rated[number]),
-            hours=sum(listened[number].seconds for number in numbers if rated[number]) / 3600,
+            bursts=bursts[recording],
+            found=found[recording],
+            false_alarms=alarms[recording],
+            hours=hours[recording],
         )
-        for recording, numbers in sorted(rows.items())
+        for recording in sorted({*hours, *bursts})
     ]
 
 
-def _recall(pairs: Sequence[Pair]) -> Recall:
+def _bursts(pairs: Sequence[Pair]) -> list[tuple[Shot, bool]]:
+    """The first shot of every burst, and whether the burst was found."""
+    return [
+        (one.sound.shot(first), hit)
+        for one, matched in pairs
+        for first, hit in zip(matched.first, matched.found, strict=True)
+    ]
+
+
+def _recall(bursts: Sequence[tuple[Shot, bool]]) -> Recall:
     found: dict[str, int] = defaultdict(int)
     total: dict[str, int] = defaultdict(int)
-    for one, matched in pairs:
-        if matched.bursts:
-            found[one.sound.recording] += sum(matched.found)
-            total[one.sound.recording] += len(matched.bursts)
+    for shot, hit in bursts:
+        found[shot.recording] += hit
+        total[shot.recording] += 1
     names = sorted(total)
     share = share_by_recording([found[name] for name in names], [total[name] for name in names])
     return Recall(value=share.value, low=share.low, high=share.high, bursts=sum(total.values()), recordings=len(names))

@@ -26,7 +26,7 @@ def truth(one: Listened, window_s: float) -> tuple[NDArray[np.bool_], NDArray[np
     held = np.zeros(len(starts), bool)
     # What the detector adds after the end is no sound of this recording.
     free = starts + window_s <= one.seconds + 1e-6
-    for shot in one.sound.shots:
+    for shot in one.sound.onsets:
         late = shot - starts
         if one.sound.somewhere_s:
             free &= (late > window_s) | (late + one.sound.somewhere_s < -TAIL_S)

@@ -1,14 +1,13 @@
 """Lists of frozen sounds."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import soundfile
 
 from tests.trainer.judging.judges import RATE, clicks, hiss
-from trainer.judging.sounds import LEAD_S, LISTED, Sound, SoundError, Sounds, from_clips, read_sounds, write_list
+from trainer.judging.sounds import LISTED, Shot, Sound, SoundError, Sounds, read_sounds, write_list
 
 
 @pytest.fixture
@@ -84,21 +83,11 @@ def test_a_sound_is_a_file_or_samples() -> None:
         Sound("r", "x")
 
 
-@dataclass(frozen=True)
-class Clip:
-    path: Path
-    label: str
-    recording: str
-    seconds: float
-    sha256: str = "0" * 64
-
-
-def test_plain_recordings_are_weakly_labelled_and_explosions_are_neither_shot_nor_false_alarm() -> None:
-    labels = ("gun_shot", "rain", "explosion")
-    found = list(from_clips([Clip(Path(f"{label}.wav"), label, label, 4.0) for label in labels], "gun_shot", "pack"))
-    assert [(one.shots, one.somewhere_s, one.is_rated) for one in found] == [
-        ((LEAD_S,), 4.0, False),
-        ((), 0.0, True),
-        ((), 0.0, False),
-    ]
-    assert all(one.lead_s == LEAD_S for one in found)
+def test_a_shot_is_known_by_what_is_said_of_it_else_by_what_is_said_of_its_sound(folder: Path) -> None:
+    path = folder / "rain.wav"
+    shots = (3.0, Shot(8.0, "another gun", 5.0))
+    sound = Sound("bed", "", shots, snr_db=20.0, distance_m=100.0, path=path)
+    assert sound.shot(0) == Shot(3.0, "bed", 20.0, 100.0)
+    assert sound.shot(1) == Shot(8.0, "another gun", 5.0, 100.0)
+    again = next(iter(write_list(folder, "bed", "1", [sound])))
+    assert (again.shots, again.distance_m) == (shots, 100.0)
