@@ -115,6 +115,15 @@ def listen_to_all(
         yield listened
 
 
+def seconds_of(sound: Sound) -> float:
+    """How long it is. Raises SourceError."""
+    if sound.samples is not None:
+        return sound.lead_s + len(sound.samples) / sound.sample_rate_hz
+    assert sound.path is not None
+    with open_recording(sound.path) as recording:
+        return sound.lead_s + recording.duration_s
+
+
 def excerpt(
     sound: Sound, onset_s: float, before_s: float = 1.5, after_s: float = 2.5
 ) -> tuple[NDArray[np.float32], int]:

@@ -92,7 +92,8 @@ def from_path(path: Path, target: str) -> tuple[Sounds, list[Refused]]:
         clip = _Clip(found.path, found.label, found.recording or str(found.path), seconds, found.sha256)
         sounds.append(sound or _weak(clip, target, found.label in UNRATED))
     if not sounds:
-        raise SoundError(f"{path} holds no recording that a model can be judged on")
+        first = f": {refused[0].path.name}: {refused[0].reason}" if refused else ""
+        raise SoundError(f"{path} holds no recording that a model can be judged on{first}")
     return Sounds(path.name, "", sounds), refused
 
 

@@ -1,0 +1,1 @@
+"""The models that were made: kept for ever, one of them in use."""
