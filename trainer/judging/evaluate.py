@@ -50,6 +50,8 @@ class JudgedFile:
     model: Model
     graph_sha256: str
     size_bytes: int
+    data: bytes = b""
+    """All of it, for workers in other processes."""
 
     @classmethod
     def read(cls, path: Path) -> "JudgedFile":
@@ -65,7 +67,7 @@ class JudgedFile:
     @classmethod
     def _of(cls, model: Model, data: bytes) -> "JudgedFile":
         graph = model_file.parse(data).graph if model_file.has_manifest(data) else data
-        return cls(model, hashlib.sha256(graph).hexdigest(), len(data))
+        return cls(model, hashlib.sha256(graph).hexdigest(), len(data), data)
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,13 @@ def evaluate(
     rates: Sequence[float] = RATES_PER_HOUR,
     promised_per_hour: float | None = None,
     progress: Callable[[float], None] | None = None,
+    processes: int | None = 1,
 ) -> Evaluation:
     """Judge one alert label of a model.
 
     ``settings``: as on a device; else its defaults, at the hop that the model was tuned at. ``target``: else the
     model's first alert label. ``promised_per_hour``: else what the model file says. ``progress`` is called with the
-    seconds of sound heard.
+    seconds of sound heard. ``processes``: None is one per core.
 
     Raises:
         SoundError: no sounds, or a target that the model does not alert on.
@@ -106,7 +109,7 @@ def evaluate(
     settings = settings or DetectionSettings(hop_s=manifest.hop_s)
     column = manifest.labels.index(target)
     rule = next(rule for rule in rules_of(file.model, settings) if rule.label == target)
-    listened = list(listen_to_all(file.model, sounds.sounds, settings, target, progress))
+    listened = list(listen_to_all(file.model, file.data, sounds.sounds, settings, target, progress, processes))
     sweep = Sweep(listened, column, rule, settings, manifest.window_s, tolerance_s)
     shipped = [_match(one, settings.merge_s, tolerance_s) for one in listened]
     at_rates = {rate: sweep.at_rate(rate) for rate in rates}

@@ -5,7 +5,8 @@ and scores come from one run, so that a sweep of thresholds (`trainer.judging.sw
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from edge.audio.recordings import open_recording
 from edge.audio.ring import Ring
 from edge.detection.detector import Detector
 from edge.detection.event import Event
-from edge.detection.model import Model, Scores
+from edge.detection.model import Model, Scores, load_bytes
 from edge.replay import BLOCK_S, NO_STORM, RING_S
 from edge.settings import DetectionSettings
 from trainer.judging.sounds import Sound
+from trainer.processes import Failure, over_processes
 
 
 @dataclass(frozen=True)
@@ -100,19 +102,53 @@ def listen(model: Model, sound: Sound, settings: DetectionSettings, target: str)
 
 def listen_to_all(
     model: Model,
+    data: bytes,
     sounds: Sequence[Sound],
     settings: DetectionSettings,
     target: str,
     progress: Callable[[float], None] | None = None,
+    processes: int | None = 1,
 ) -> Iterator[Listened]:
-    """Each in turn. ``progress`` is called with the seconds of sound heard so far. Raises SourceError."""
+    """Each in turn; with more than one of ``processes`` (None: one per core) by workers that load ``data``, the bytes
+    of the model. ``progress`` is called with the seconds of sound heard so far.
+
+    Raises:
+        SourceError: a file cannot be read to its end.
+        WorkerDied: the process that listened to one died.
+    """
     heard_s = 0.0
-    for sound in sounds:
-        listened = listen(model, sound, settings, target)
+    for listened in _listened(model, data, sounds, settings, target, processes):
         heard_s += listened.seconds
         if progress is not None:
             progress(heard_s)
         yield listened
+
+
+def _listened(
+    model: Model, data: bytes, sounds: Sequence[Sound], settings: DetectionSettings, target: str, processes: int | None
+) -> Iterator[Listened]:
+    if processes == 1:
+        yield from (listen(model, sound, settings, target) for sound in sounds)
+        return
+    work = partial(_listen_here, settings=settings, target=target)
+    for sound, outcome in over_processes(work, sounds, processes, partial(_load_here, data)):
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        # The sound itself need not come back from the worker.
+        yield replace(outcome, sound=sound)
+
+
+_here: list[Model] = []
+"""In a worker, its model."""
+
+
+def _load_here(data: bytes) -> None:
+    _here[:] = [load_bytes(data)]
+
+
+def _listen_here(sound: Sound, settings: DetectionSettings, target: str) -> Listened:
+    nothing = Sound(sound.recording, sound.label, samples=np.empty(0, np.float32))
+    return replace(listen(_here[0], sound, settings, target), sound=nothing)
 
 
 def seconds_of(sound: Sound) -> float:

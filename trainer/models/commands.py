@@ -31,6 +31,8 @@ MODELS = Path("models")
 GATE_CLOSED = 3
 INTERRUPTED = 130
 SHOWN = 20
+WORTH_WORKERS_S = 600.0
+"""Of sound; less is heard sooner in one process."""
 
 
 @app.command()
@@ -181,8 +183,11 @@ def _judged(models: Path, name: str, data: Path, target: str | None) -> tuple["M
         _say(f"not heard: {one.path}: {one.reason}")
     if len(refused) > SHOWN:
         _say(f"not heard: {len(refused) - SHOWN} more")
-    with _progress(f"{path.name}: listening", sum(map(seconds_of, sounds))) as progress:
-        return judge(file, sounds, target=target, progress=progress).metrics, sounds
+    total_s = sum(map(seconds_of, sounds))
+    # Workers take a second to begin.
+    processes = 1 if total_s < WORTH_WORKERS_S else None
+    with _progress(f"{path.name}: listening", total_s) as progress:
+        return judge(file, sounds, target=target, progress=progress, processes=processes).metrics, sounds
 
 
 def _stored(models: Path, name: str) -> "Metrics":

@@ -177,6 +177,23 @@ def test_the_hardest_moments_are_cut_out_of_their_sounds(tmp_path: Path) -> None
 
 
 @pytest.mark.data
+def test_workers_hear_what_one_process_hears(model: Path, tmp_path: Path) -> None:
+    samples, rate, _ = demo_scene()
+    soundfile.write(tmp_path / "scene.wav", samples[: 20 * rate], rate)
+    scene = Sound("scene", "", (5.0, 15.0), path=tmp_path / "scene.wav")
+    some = Sounds("some", "1", [scene, *(Sound(f"q{k}", "rain", samples=hiss(10, k)) for k in range(3))])
+    file = JudgedFile.read(model)
+    heard: list[float] = []
+    apart = evaluate(file, some, processes=2, progress=heard.append)
+    assert apart.metrics == evaluate(file, some).metrics
+    assert apart.listened[0].sound is scene
+    assert heard == [20, 30, 40, 50]
+    (tmp_path / "scene.wav").write_bytes(b"no sound")
+    with pytest.raises(SourceError, match=r"scene\.wav"):
+        evaluate(file, some, processes=2)
+
+
+@pytest.mark.data
 def test_the_events_are_those_that_replay_prints_and_the_sweep_finds_the_same(model: Path, tmp_path: Path) -> None:
     samples, rate, annotations = demo_scene()
     path = tmp_path / "scene.wav"
