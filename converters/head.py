@@ -1,11 +1,12 @@
-"""A head in the graph: from the embedding to one score per label, in builtin float operators.
+"""A head in the graph: from what the network sees to one score per label, in builtin float operators.
 
-Label k has the logit L_k = W_k · embedding + b_k, and the margin
+It reads x: the embedding and, where it asks for them, pooled inner maps (``converters.inner``). Label k has the
+logit L_k = W_k · h + b_k, where h is x itself or, with a hidden layer, max(0, V · x + c), and the margin
 
     m_k = L_k - log(sum over j != k of exp(L_j)),
 
 the log-odds of k against all others. One label, ``ensemble_label``, also gets what the backbone already knows:
-m_k + gain * max over its classes of (V_c · embedding + v_c) + offset, with the classifier's own rows V, v. The score
+m_k + gain * max over its classes of their logits + offset, by the classifier's own rows. The score
 is sigmoid(m_k / scale): wide, so that scores near 1 stay apart. A float32 softmax ties there.
 
 How the margin keeps its resolution: p = softmax(L) alone ties near 1, but q_k, the sum of the *other* p_j, does
@@ -13,7 +14,9 @@ not, because small positive numbers add up without cancellation. m_k = log p_k -
 within ±69 (where 1e-30 is added so that no logarithm is infinite).
 """
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 
 from converters import flatbuffer
 from converters.flatbuffer import GraphError, Operator
+from converters.inner import append_pooled, pooled_width
 from converters.yamnet import Cut
 
 _TINY = 1e-30
@@ -31,7 +35,7 @@ class Head:
     """Weights of a head. ``ensemble_rows`` are the backbone's classes that join in; empty for none."""
 
     weights: NDArray[np.float32]
-    """float32 [K, D], D of the backbone."""
+    """float32 [K, F], F values that are read; with a hidden layer [K, H]."""
     biases: NDArray[np.float32]
     """float32 [K]."""
     scale: float
@@ -39,6 +43,17 @@ class Head:
     ensemble_rows: tuple[int, ...] = ()
     ensemble_gain: float = 1.0
     ensemble_offset: float = 0.0
+    maps: tuple[int, ...] = ()
+    """Inner maps that are read behind the embedding."""
+    hidden_weights: NDArray[np.float32] | None = None
+    """float32 [H, F], of which the graph keeps 16 bits; None without a hidden layer."""
+    hidden_biases: NDArray[np.float32] | None = None
+    """float32 [H]."""
+
+    @property
+    def reads(self) -> int:
+        """F, the values that it reads."""
+        return int((self.weights if self.hidden_weights is None else self.hidden_weights).shape[1])
 
 
 def append_head(backbone: Cut, head: Head) -> None:
@@ -47,10 +62,9 @@ def append_head(backbone: Cut, head: Head) -> None:
     Raises:
         GraphError: the head is for embeddings of another width, or wants a class that the backbone does not have.
     """
-    if head.weights.shape[1] != backbone.width:
+    if head.reads != (width := pooled_width(backbone, head.maps)):
         raise GraphError(
-            f"the head is for embeddings of {head.weights.shape[1]} values, this backbone gives {backbone.width}; "
-            "train a head on this one"
+            f"the head is for embeddings of {head.reads} values, this backbone gives {width}; train a head on this one"
         )
     if head.ensemble_rows and max(head.ensemble_rows) >= len(backbone.class_biases):
         raise GraphError(
@@ -76,7 +90,26 @@ def append_head(backbone: Cut, head: Head) -> None:
         flatbuffer.add_operator(model, code, inputs, [result], options)
         return result
 
-    logits = dense("logits", backbone.embedding, head.weights, head.biases)
+    def expanded(name: str, values: NDArray[np.float32]) -> int:
+        """Kept as float16: half the size, and a hundredth of what int8 steps of the inputs cost."""
+        kept = flatbuffer.add_tensor(model, f"{name}/float16", values.shape, values.astype(np.float16))
+        result = flatbuffer.add_tensor(model, name, values.shape)
+        flatbuffer.add_operator(model, Operator.DEQUANTIZE, [kept], [result], version=3)
+        return result
+
+    read = backbone.embedding
+    if pooled := append_pooled(backbone, head.maps):
+        options = schema.ConcatenationOptionsT()
+        options.axis = 1
+        tensors = [backbone.embedding, *(one.tensor for one in pooled)]
+        read = apply("head/read", Operator.CONCATENATION, tensors, head.reads, options)
+    if head.hidden_weights is not None and head.hidden_biases is not None:
+        biases = flatbuffer.add_tensor(model, "head/hidden/biases", head.hidden_biases.shape, head.hidden_biases)
+        positive = schema.FullyConnectedOptionsT()
+        positive.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        inputs = [read, expanded("head/hidden/weights", head.hidden_weights), biases]
+        read = apply("head/hidden", Operator.FULLY_CONNECTED, inputs, len(head.hidden_biases), positive)
+    logits = dense("logits", read, head.weights, head.biases)
     softmax = schema.SoftmaxOptionsT()
     softmax.beta = 1.0
     shares = apply("head/shares", Operator.SOFTMAX, [logits], labels, softmax)
@@ -118,8 +151,12 @@ def head_of(backbone: Cut) -> Head:
 
     weights, biases = values("logits/weights"), values("logits/biases")
     scale = 1 / float(values("margins/weights")[0, 0])
+    inner: dict[str, Any] = {"maps": tuple(int(n.split("/")[1]) for n in named if re.fullmatch(r"inner/\d+/mean", n))}
+    if "head/hidden/weights/float16" in named:
+        halved = flatbuffer.constant(model, named["head/hidden/weights/float16"], "<f2")
+        inner |= {"hidden_weights": halved.astype(np.float32), "hidden_biases": values("hidden/biases")}
     if "head/known/weights" not in named:
-        return Head(weights, biases, scale)
+        return Head(weights, biases, scale, **inner)
     share = values("known/weights")[:, 0]
     label = int(np.argmax(np.abs(share)))
     rows = []
@@ -129,19 +166,23 @@ def head_of(backbone: Cut) -> Head:
             raise GraphError("the head reads a class of the backbone that is not among the graph's own")
         rows.append(int(same[0]))
     offset = float(values("known/biases")[label])
-    return Head(weights, biases, scale, label, tuple(rows), float(share[label]) * scale, offset * scale)
+    return Head(weights, biases, scale, label, tuple(rows), float(share[label]) * scale, offset * scale, **inner)
 
 
-def head_scores(backbone: Cut, head: Head, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the graph computes, in float64: scores [n, K] of embeddings [n, D]. For training and for parity."""
-    margins = head_margins(backbone, head, embedding)
+def head_scores(backbone: Cut, head: Head, read: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the graph computes, in float64: scores [n, K] of what was read [n, F]. For training and for parity."""
+    margins = head_margins(backbone, head, read)
     return 1 / (1 + np.exp(-margins / head.scale))
 
 
-def head_margins(backbone: Cut, head: Head, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Margins [n, K] before the sigmoid, float64, the backbone's share included."""
-    vectors = embedding.astype(np.float64)
-    logits = vectors @ head.weights.T.astype(np.float64) + head.biases
+def head_margins(backbone: Cut, head: Head, read: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Margins [n, K] before the sigmoid, float64, the backbone's share included; ``read`` is [n, F]."""
+    vectors = read.astype(np.float64)
+    inner = vectors
+    if head.hidden_weights is not None and head.hidden_biases is not None:
+        kept = head.hidden_weights.astype(np.float16).astype(np.float64)
+        inner = np.maximum(vectors @ kept.T + head.hidden_biases, 0)
+    logits = inner @ head.weights.T.astype(np.float64) + head.biases
     margins = np.empty_like(logits)
     for k in range(logits.shape[1]):
         others = np.delete(logits, k, axis=1)
@@ -149,6 +190,7 @@ def head_margins(backbone: Cut, head: Head, embedding: NDArray[np.float32]) -> N
         margins[:, k] = logits[:, k] - highest[:, 0] - np.log(np.exp(others - highest).sum(axis=1))
     if head.ensemble_rows:
         rows = list(head.ensemble_rows)
-        classes = vectors @ backbone.class_weights[rows].T.astype(np.float64) + backbone.class_biases[rows]
+        embedding = vectors[:, : backbone.width]
+        classes = embedding @ backbone.class_weights[rows].T.astype(np.float64) + backbone.class_biases[rows]
         margins[:, head.ensemble_label] += head.ensemble_gain * classes.max(axis=1) + head.ensemble_offset
     return margins

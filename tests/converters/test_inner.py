@@ -1,0 +1,102 @@
+"""Pooled inner maps, and heads with a hidden layer that read them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from converters.calibration import calibrate
+from converters.flatbuffer import GraphError
+from converters.head import Head, append_head, head_margins, head_of
+from converters.inner import pooled_width, reading_graph
+from converters.int8_network import float_network, quantised
+from converters.network import random_start
+from converters.yamnet import Cut, cut
+from edge.detection.graph import Graph
+from trainer.embedding.backbone import prepared
+
+MAPS = (7, 11)
+RANDOM = np.random.default_rng(3)
+PATCHES = RANDOM.normal(-3, 2, (24, 96, 64)).clip(-6.9, 4).astype(np.float32)
+
+
+def narrow() -> Cut:
+    network = random_start(0.25, 8, 1)
+    return quantised(network, calibrate(network, PATCHES))
+
+
+def read_of(graph: Graph, names: list[str], patch: np.ndarray) -> np.ndarray:
+    graph.feed(patch[np.newaxis])
+    return np.concatenate([graph.output(name) for name in names])
+
+
+def a_head(reads: int, hidden: int = 16, labels: int = 5) -> Head:
+    random = np.random.default_rng(5)
+
+    def normal(*shape: int) -> np.ndarray:
+        return (random.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+    return Head(
+        4 * normal(labels, hidden),
+        normal(labels),
+        2.0,
+        0,
+        (1, 2),
+        0.3,
+        0.1,
+        MAPS,
+        normal(hidden, reads),
+        normal(hidden),
+    )
+
+
+def test_means_and_maxima_are_those_of_the_maps() -> None:
+    backbone = narrow()
+    width = pooled_width(backbone, MAPS)
+    parts = prepared(reading_graph(backbone, MAPS))
+    names = [one.name for one in parts.features]
+    assert names == ["embedding", "inner/7/mean", "inner/7/maximum", "inner/11/mean", "inner/11/maximum"]
+    assert parts.width == width == 256 + 4 * 128
+    read = read_of(Graph(parts.graph), names, PATCHES[0])
+    plain = Graph(float_network(random_start(0.25, 8, 1), every_output=True))
+    plain.feed(PATCHES[:1])
+    for first, number in ((256, 7), (512, 11)):
+        wanted = plain.output(f"layer{2 * number}").reshape(-1, 128)
+        step = 4 * parts.features[2 if number == 7 else 4].scale
+        assert read[first : first + 128] == pytest.approx(wanted.mean(axis=0), abs=step)
+        assert read[first + 128 : first + 256] == pytest.approx(wanted.max(axis=0), abs=2 * step)
+
+
+def test_a_head_with_a_hidden_layer_gives_the_margins_that_numpy_gives() -> None:
+    parts = prepared(reading_graph(narrow(), MAPS))
+    reader = Graph(parts.graph)
+    backbone = narrow()
+    head = a_head(pooled_width(backbone, MAPS))
+    append_head(backbone, head)
+    graph = Graph(backbone.pack())
+    for patch in PATCHES[:8]:
+        read = read_of(reader, [one.name for one in parts.features], patch)
+        margins = head_margins(narrow(), head, read[np.newaxis])[0]
+        graph.feed(patch[np.newaxis])
+        assert graph.output("scores") == pytest.approx(1 / (1 + np.exp(-margins / head.scale)), abs=2e-5)
+
+
+def test_a_head_can_be_taken_out_of_the_graph_again() -> None:
+    backbone = narrow()
+    head = replace(a_head(pooled_width(backbone, MAPS)), ensemble_rows=())
+    append_head(backbone, head)
+    found = head_of(cut(backbone.pack(), []))
+    assert found.maps == MAPS
+    assert head.hidden_weights is not None and found.hidden_weights is not None
+    assert np.array_equal(found.hidden_weights, head.hidden_weights.astype(np.float16).astype(np.float32))
+
+
+def test_a_map_that_is_not_there_is_named() -> None:
+    with pytest.raises(GraphError, match="no map 14"):
+        reading_graph(narrow(), (14,))
+
+
+def test_a_head_for_other_maps_is_refused() -> None:
+    backbone = narrow()
+    with pytest.raises(GraphError, match="train a head on this one"):
+        append_head(backbone, a_head(pooled_width(backbone, MAPS) - 1))
