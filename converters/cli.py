@@ -2,7 +2,7 @@
 
 import typer
 
-from converters.commands import backbones
+from converters.commands import backbones, formats, waveforms
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="One model in, another format out."
@@ -18,3 +18,6 @@ def main() -> None:
 app.command()(backbones.yamnet)
 app.command()(backbones.backbone)
 app.add_typer(backbones.head_app, name="head")
+app.command()(formats.keras)
+app.command("to-model")(formats.to_model)
+app.command()(waveforms.waveform)

@@ -16,7 +16,7 @@ from edge.audio.logmel import SAMPLE_RATE_HZ, WINDOW_SAMPLES, log_mel
 FORMATS = (".flac", ".wav", ".ogg", ".mp3")
 LONGEST_S = 30
 """What is read of a clip at most."""
-MOST_CLIPS = 200
+MOST_CLIPS = 100
 _HOP_S = 0.48
 _MADE_LEVELS_DB = (0, -10, -20, -30, -40)
 

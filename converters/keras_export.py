@@ -54,7 +54,7 @@ def export(model: Any, to: Format, path: Path, samples: Iterable[NDArray[np.floa
         if to == "float16":
             content = halved(content)
         elif to == "int8":
-            content = with_names(static_int8(content, samples), output_names(model), model.inputs[0].name)
+            content = static_int8(content, samples)
     path.write_bytes(content)
 
 

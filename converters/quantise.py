@@ -52,9 +52,10 @@ def static_int8(content: bytes, samples: Iterable[NDArray[np.float32]]) -> bytes
                 qsv_update_func=update,
             )
             ranges.calibrate({key: inputs}, recipe)
-            return bytes(work.quantize(ranges.get_model_qsvs()).quantized_model)
+            made = bytes(work.quantize(ranges.get_model_qsvs()).quantized_model)
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
         raise GraphError(f"the quantizer refuses this graph: {error}") from error
+    return _ends_named_like(made, content)
 
 
 def halved(content: bytes) -> bytes:
@@ -81,6 +82,18 @@ def halved(content: bytes) -> bytes:
         makers.append(graph.operators.pop())
     graph.operators = makers + list(graph.operators)
     flatbuffer.drop_unused_buffers(model)
+    return flatbuffer.pack(model)
+
+
+def _ends_named_like(content: bytes, before: bytes) -> bytes:
+    # The quantizer puts operators at both ends; the outermost tensors take the names over.
+    model = flatbuffer.parse(content)
+    after, old = model.subgraphs[0], flatbuffer.parse(before).subgraphs[0]
+    names = [old.tensors[i].name for i in [*old.inputs, *old.outputs]]
+    for tensor in after.tensors:
+        tensor.name = tensor.name + b"/steps" if tensor.name in names else tensor.name
+    for index, name in zip([*after.inputs, *after.outputs], names, strict=True):
+        after.tensors[index].name = name
     return flatbuffer.pack(model)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from converters.clips import Clips, ClipsError, read_clips
+from converters.description import DescriptionError
 from converters.extras import MissingExtraError
 from converters.flatbuffer import GraphError
 from converters.parity import Parity
@@ -29,7 +30,7 @@ def told(file: Path, out: Path) -> Iterator[None]:
     """Errors as one line with the file that they are about."""
     try:
         yield
-    except (ModelFileError, ClipsError, MissingExtraError) as error:
+    except (ModelFileError, ClipsError, DescriptionError, MissingExtraError) as error:
         fail(str(error))
     except GraphError as error:
         fail(str(error) if str(file) in str(error) else f"{file}: {error}")
