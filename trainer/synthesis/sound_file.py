@@ -45,7 +45,7 @@ def safely(path: Path) -> Iterator[Path]:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        if error.filename == str(partial):
+        if error.filename in (None, str(partial)):
             error.filename = str(path)
         raise
     except BaseException:

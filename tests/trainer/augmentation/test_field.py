@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.augmentation.field import CHANCE, DEVICE, FIELD, WAY, Effect, clipped, distance, further, in_the_field
@@ -25,6 +25,7 @@ def a_shot(seconds: float = 0.5, at_s: float = 0.2, peak: float = 0.3) -> Wavefo
 
 
 @pytest.mark.parametrize("name", FIELD)
+@settings(deadline=None)
 @given(
     kind=st.sampled_from(["shot", "silent", "constant", "loud", "faint"]),
     length=st.sampled_from([0, 1, 2, 100, 5000]),
@@ -141,6 +142,7 @@ def test_the_noise_floor_lies_where_it_is_said_to() -> None:
     assert sum(floor > 10 ** (-76 / 20) for floor in floors) > 20
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), reverberation_s=st.floats(0.02, 3), wetness_db=st.floats(-30, 10))
 def test_a_forest_answers_with_the_energy_it_is_asked_for(seed: int, reverberation_s: float, wetness_db: float) -> None:
     response = forest_response(reverberation_s, wetness_db, RATE, np.random.default_rng(seed))
@@ -157,6 +159,7 @@ def test_a_minimum_phase_response_has_the_gain_it_was_made_from_and_comes_at_onc
     assert np.sum(np.square(response[:32])) > 0.999 * np.sum(np.square(response))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30_000), st.integers(1, 3000), st.integers(0, 4000))
 def test_sound_through_a_response_is_the_convolution(length: int, taps: int, tail: int) -> None:
     random = np.random.default_rng(length)
@@ -170,6 +173,7 @@ def test_sound_through_a_response_is_the_convolution(length: int, taps: int, tai
     assert through(sound, response, tail) == pytest.approx(wanted[: length + tail], abs=1e-3)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**7))
 def test_a_transform_holds_what_is_asked_and_little_more(samples: int) -> None:
     assert samples <= fft_size(samples) <= max(1.34 * samples, samples + 1)

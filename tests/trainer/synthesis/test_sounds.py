@@ -112,6 +112,7 @@ def test_grains_add_up_where_they_are_put() -> None:
     assert few == pytest.approx([1, 2.5, 1, 0, 0, 0, 0, 0, 0, 0])
 
 
+@settings(deadline=None)
 @given(st.floats(0, 20), st.floats(0.01, 50), st.integers(0, 1000))
 def test_times_are_in_order_and_within_the_sound(seconds: float, per_second: float, seed: int) -> None:
     random = np.random.default_rng(seed)
