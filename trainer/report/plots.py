@@ -59,7 +59,7 @@ def detection_error_tradeoff(points: Sequence[DetPoint]) -> bytes:
     """Misses over false alarms of single windows, on normal deviates (Martin et al., Eurospeech 1997)."""
     from scipy.special import ndtri
 
-    figure, axes = _empty("share of windows without a shot that pass", "share of windows with a shot that do not")
+    figure, axes = _empty("windows without a shot that pass", "windows with a shot that do not")
     inside = [
         (float(ndtri(point.false_alarm)), float(ndtri(point.miss)))
         for point in points
@@ -79,7 +79,7 @@ def detection_error_tradeoff(points: Sequence[DetPoint]) -> bytes:
 
 def reliability(calibration: Calibration) -> bytes:
     """Share of windows that hold a shot over their score; the area of a mark grows with the count's logarithm."""
-    figure, axes = _empty("mean score of a window", "share of such windows that hold a shot")
+    figure, axes = _empty("mean score of a window", "share that holds a shot")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="if scores were shares")
     bins = calibration.bins
     scores, shares = [one.mean_score for one in bins], [one.share for one in bins]

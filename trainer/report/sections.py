@@ -245,5 +245,5 @@ def _limit(rule: Rule) -> str:
 
 def _verdict(rule: Rule) -> Html:
     if rule.limit is None and rule.passed:
-        return Html("not judged")
+        return Html("not\u00a0judged")
     return Html('<span class="good">passes</span>' if rule.passed else '<span class="bad">fails</span>')
