@@ -7,7 +7,7 @@ An effect takes a waveform float32 [n] at 16 kHz (or ``rate_hz``) and a generato
 every finite waveform, the same for the same generator, its peak where the peak was. Level is the mixing's business
 (`mixing`), spreading with it: it is nothing but a level, 6 dB a doubling of the distance. Filters are causal, so a
 shot stays where it was. Lengths stay [n], but for `forest` (its tail) and `burst` (the last shot's delay), which
-append. An effect costs well under 2 ms a second of sound.
+append. On clips of some seconds an effect costs about 1 ms a second of sound, or less.
 
 The order is that of the sound's way: ``WAY`` belongs to the shot alone, before it is mixed; ``DEVICE`` to all that a
 microphone hears, so the trainer may put it after the mixing. `in_the_field` is one after the other.
