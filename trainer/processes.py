@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import chain, islice
 from multiprocessing import get_context
 from typing import Generic, TypeVar
 
@@ -73,31 +74,33 @@ def over_processes(
         for item in items:
             yield item, _Call(function, item)()
         return
+    rest = iter(items)
+    waiting: deque[tuple[Item, Future[Result | Failure]]] = deque()
+    try:
+        first = next(rest)
+    except StopIteration:  # nothing to do is done without workers
+        return
+    rest = chain([first], rest)
     pool = _Pool(count, start)
     try:
-        waiting: deque[tuple[Item, Future[Result | Failure]]] = deque()
-        rest = iter(items)
         while True:
-            while len(waiting) < count * AHEAD and (more := next(rest, _NOTHING)) is not _NOTHING:
-                waiting.append((more, pool.submit(_Call(function, more))))  # type: ignore[arg-type]
+            for more in islice(rest, count * AHEAD - len(waiting)):
+                waiting.append((more, pool.submit(_Call(function, more))))
             if not waiting:
                 return
             item, future = waiting[0]
             try:
                 outcome = future.result()
             except BrokenProcessPool:
-                # Somebody died, and takes all that was handed out along. One by one the guilty one is found.
+                # Somebody died, and takes all that was handed out along. One after the other the guilty one is found.
+                done = pool.one_by_one([_Call(function, other) for other, _ in waiting])
+                waiting = deque((other, one) for (other, _), one in zip(waiting, done, strict=True))
                 pool.renew()
-                for position, (other, _) in enumerate(list(waiting)):
-                    waiting[position] = (other, pool.alone(_Call(function, other)))
                 continue
             waiting.popleft()
             yield item, outcome
     finally:
         pool.end()
-
-
-_NOTHING = object()
 
 
 class _Pool:
@@ -120,17 +123,21 @@ class _Pool:
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._executor = self._workers(self._count)
 
-    def alone(self, call: _Call[Item, Result]) -> "Future[Result | Failure]":
-        """The call, done, in a worker where nothing else runs."""
-        done: Future[Result | Failure] = Future()
+    def one_by_one(self, calls: list[_Call[Item, Result]]) -> "list[Future[Result | Failure]]":
+        """The calls, done, each in a worker where nothing else runs."""
         executor = self._workers(1)
-        try:
-            done.set_result(executor.submit(call).result())
-        except BrokenProcessPool:
-            done.set_result(Failure(WorkerDied("the process that worked on it died")))
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-        return done
+        outcomes: list[Future[Result | Failure]] = []
+        for call in calls:
+            done: Future[Result | Failure] = Future()
+            try:
+                done.set_result(executor.submit(call).result())
+            except BrokenProcessPool:
+                done.set_result(Failure(WorkerDied("the process that worked on it died")))
+                executor.shutdown(wait=False, cancel_futures=True)
+                executor = self._workers(1)
+            outcomes.append(done)
+        executor.shutdown(wait=False, cancel_futures=True)
+        return outcomes
 
     def end(self) -> None:
         """At once: nobody waits any more for what is still being worked on."""
