@@ -4,14 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from converters.backbone_file import Backbone, open_backbone, pack_backbone
 from converters.flatbuffer import GraphError
 from converters.golden import golden
 from converters.head import Head, append_head, head_of
-from converters.head_file import GUN_SHOT, About, load
+from converters.head_file import GUN_SHOT, About, Weights, load
 from edge.detection import audioset, model_file
 from edge.detection.graph import Graph
 from edge.detection.model import PatchScorer
@@ -28,8 +25,8 @@ def model_from_yamnet(yamnet: Path, out: Path, head: Path | None = None) -> Abou
     Raises:
         GraphError, ModelFileError, OSError: a file cannot be used or written; ``out`` is as it was.
     """
-    about, weights, biases = load(head or GUN_SHOT)
-    write_verified(out, with_backbone(read_bytes(yamnet), about, weights, biases, str(yamnet)))
+    about, weights = load(head or GUN_SHOT)
+    write_verified(out, with_backbone(read_bytes(yamnet), about, weights, str(yamnet)))
     return about
 
 
@@ -44,13 +41,7 @@ def write_verified(out: Path, content: bytes, check: Callable[[Path], object] = 
         temporary.unlink(missing_ok=True)
 
 
-def with_backbone(
-    content: bytes,
-    about: About,
-    weights: NDArray[np.float32],
-    biases: NDArray[np.float32],
-    name: str = "the backbone",
-) -> bytes:
+def with_backbone(content: bytes, about: About, weights: Weights, name: str = "the backbone") -> bytes:
     """The bytes of a model file: the network in ``content``, the head, golden vectors, manifest and card.
 
     Raises:
@@ -58,7 +49,7 @@ def with_backbone(
     """
     backbone = open_backbone(content, name)
     check_network(backbone, about)
-    head = head_from(about, weights, biases, backbone)
+    head = head_from(about, weights, backbone)
     context = [label for label in audioset.CONTEXT if label in backbone.classes]
     network = backbone.cut(context)
     append_head(network, head)
@@ -93,24 +84,25 @@ def check_network(backbone: Backbone, about: About) -> None:
         )
 
 
-def head_from(about: About, weights: NDArray[np.float32], biases: NDArray[np.float32], backbone: Backbone) -> Head:
+def head_from(about: About, weights: Weights, backbone: Backbone) -> Head:
     """The head for the graph. Raises GraphError where it joins in classes that the backbone does not have."""
     if unknown := [label for label in about.ensemble_classes if label not in backbone.classes]:
         raise GraphError(f"the head reads the backbone's class {unknown[0]!r}, which this one does not have")
     return Head(
-        weights,
-        biases,
+        weights.weights,
+        weights.biases,
         about.scale,
         about.labels.index(about.ensemble_label),
         tuple(backbone.classes.index(label) for label in about.ensemble_classes),
         about.ensemble_gain,
         about.ensemble_offset,
+        tuple(about.maps),
+        weights.hidden_weights,
+        weights.hidden_biases,
     )
 
 
-def taken_apart(
-    content: bytes, name: str = "the model"
-) -> tuple[bytes, About, NDArray[np.float32], NDArray[np.float32]]:
+def taken_apart(content: bytes, name: str = "the model") -> tuple[bytes, About, Weights]:
     """A model file's backbone (the bytes of a file) and its head, as ``converters.head_file`` keeps it.
 
     The backbone has only the classes that the model passed on.
@@ -129,6 +121,7 @@ def taken_apart(
         roles={label: role for label, role in manifest.roles.items() if label in manifest.labels},
         decisions=manifest.decisions,
         backbone_sha256=backbone.sha256,
+        maps=list(head.maps),
         scale=manifest.score_scale,
         ensemble_label=manifest.labels[head.ensemble_label],
         ensemble_classes=[backbone.classes[row] for row in head.ensemble_rows],
@@ -140,7 +133,11 @@ def taken_apart(
         card=whole.card,
     )
     network = backbone.cut(backbone.classes)
-    return pack_backbone(network, backbone.classes, backbone.sha256), about, head.weights, head.biases
+    return pack_backbone(network, backbone.classes, backbone.sha256), about, _numbers(head)
+
+
+def _numbers(head: Head) -> Weights:
+    return Weights(head.weights, head.biases, head.hidden_weights, head.hidden_biases)
 
 
 def _plain(value: float) -> float:

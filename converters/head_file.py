@@ -6,6 +6,7 @@ The weights are this project's own; the backbone is not in it. ``about`` is JSON
 import io
 import json
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ GUN_SHOT = Path(__file__).resolve().parent / "heads" / "gun_shot.npz"
 """The head that comes with the package."""
 
 
+@dataclass(frozen=True)
+class Weights:
+    """The numbers of a head, for values as the network gives them."""
+
+    weights: NDArray[np.float32]
+    """float32 [K, F], F values that are read; with a hidden layer [K, H]."""
+    biases: NDArray[np.float32]
+    """float32 [K]."""
+    hidden_weights: NDArray[np.float32] | None = None
+    """float32 [H, F]."""
+    hidden_biases: NDArray[np.float32] | None = None
+    """float32 [H]."""
+
+
 class About(BaseModel):
     """Everything of a head but its weights."""
 
@@ -32,10 +47,12 @@ class About(BaseModel):
     decisions: dict[Label, Decision]
     backbone_sha256: Sha256
     """The backbone whose embeddings it was trained on; it means nothing on another."""
+    maps: list[int] = []
+    """Inner maps of the backbone that are read behind the embedding (``converters.inner``)."""
     scale: float = Field(gt=0)
     ensemble_label: Label
     ensemble_classes: list[str]
-    """AudioSet classes of the backbone that join in for ``ensemble_label``."""
+    """AudioSet classes of the backbone that join in for ``ensemble_label``; none for most heads."""
     ensemble_gain: float
     ensemble_offset: float
     licence: str
@@ -45,28 +62,38 @@ class About(BaseModel):
     """Text for ``MODEL_CARD.md``."""
 
 
-def save(path: Path, about: About, weights: NDArray[np.float32], biases: NDArray[np.float32]) -> None:
+def save(path: Path, about: About, weights: Weights) -> None:
     """Write a head. The same head gives the same bytes."""
     text = json.dumps(about.model_dump(mode="json"), sort_keys=True, indent=1, ensure_ascii=False).encode()
-    content = pack_arrays(weights=weights, biases=biases, about=np.frombuffer(text, np.uint8))
+    numbers = {name: value for name, value in vars(weights).items() if value is not None}
+    content = pack_arrays(**numbers, about=np.frombuffer(text, np.uint8))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
-def load(path: Path) -> tuple[About, NDArray[np.float32], NDArray[np.float32]]:
-    """A head: what it is, weights float32 [K, D], biases float32 [K]; D is its backbone's. Raises GraphError."""
+def load(path: Path) -> tuple[About, Weights]:
+    """A head: what it is, and its weights. Raises GraphError."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            weights, biases, text = file["weights"], file["biases"], file["about"].tobytes()
+            found = {name: file[name] for name in file.files if name != "about"}
+            text = file["about"].tobytes()
         about = About.model_validate_json(text)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, ValidationError) as error:
+        weights = Weights(**found)
+    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, ValidationError) as error:
         raise GraphError(f"{path} is no head: {error}") from error
-    count = len(about.labels)
-    if weights.dtype != np.float32 or weights.ndim != 2 or len(weights) != count or biases.shape != (count,):
-        raise GraphError(
-            f"{path} is no head: weights of shape {weights.shape} and biases {biases.shape} for {count} labels"
-        )
-    return about, weights, biases.astype(np.float32)
+    if any(value.dtype != np.float32 for value in found.values()) or not _fits(weights, len(about.labels)):
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in found.items())
+        raise GraphError(f"{path} is no head: {shapes} for {len(about.labels)} labels")
+    return about, weights
+
+
+def _fits(found: Weights, labels: int) -> bool:
+    if found.weights.ndim != 2 or len(found.weights) != labels or found.biases.shape != (labels,):
+        return False
+    hidden, biases = found.hidden_weights, found.hidden_biases
+    if hidden is None or biases is None:
+        return hidden is None and biases is None
+    return hidden.ndim == 2 and biases.shape == (len(hidden),) and found.weights.shape[1] == len(hidden)
 
 
 def pack_arrays(**arrays: NDArray[Any]) -> bytes:

@@ -75,14 +75,14 @@ def detach(
 
     with told(file, out):
         content = read_bytes(file)
-        network, about, weights, biases = taken_apart(content, str(file))
-        save(out, about, weights, biases)
+        network, about, weights = taken_apart(content, str(file))
+        save(out, about, weights)
         if backbone is not None:
             backbone.write_bytes(network)
         sound = clips_of(clips)
         typer.echo(f"{out}: the head of {about.name} {about.version}, {len(about.labels)} labels")
         opened = open_backbone(network, str(backbone or file))
-        again = expected(opened, opened.classes, head_from(about, weights, biases, opened))
+        again = expected(opened, opened.classes, head_from(about, weights, opened))
         report(compare(again, run_tflite(parse(content).graph), sound, EXACT), sound, out)
 
 
@@ -105,7 +105,7 @@ def _model_file(file: Path, head: Path | None, out: Path, clips: Path | None) ->
         )
         whole = read(out)
         opened = open_backbone(read_bytes(file), str(file))
-        _, weights, biases = load(head or GUN_SHOT)
-        wanted = expected(opened, whole.manifest.context_labels, head_from(about, weights, biases, opened))
+        _, weights = load(head or GUN_SHOT)
+        wanted = expected(opened, whole.manifest.context_labels, head_from(about, weights, opened))
         labels = {"scores": about.labels}
         report(compare(wanted, run_tflite(whole.graph), sound, SAME_NETWORK, labels), sound, out)

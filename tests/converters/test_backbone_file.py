@@ -1,6 +1,7 @@
 """Backbones on disk, and heads put on and taken off."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from converters.build import taken_apart, with_backbone
 from converters.calibration import calibrate
 from converters.cli import app
 from converters.flatbuffer import GraphError
-from converters.head_file import GUN_SHOT, About, load, save
+from converters.head_file import GUN_SHOT, About, Weights, load, save
 from converters.int8_network import quantised
 from edge.detection import audioset, model_file
 from edge.detection.model import load as load_model
@@ -52,7 +53,7 @@ def head_for(content: bytes, width: int = 256) -> tuple[About, np.ndarray, np.nd
     )
     random = np.random.default_rng(2)
     weights = (random.standard_normal((3, width)) * 0.5).astype(np.float32)
-    return about, weights, random.standard_normal(3).astype(np.float32)
+    return about, Weights(weights, random.standard_normal(3).astype(np.float32))
 
 
 def test_a_backbone_keeps_its_classes_and_its_name(narrow: bytes) -> None:
@@ -83,22 +84,23 @@ def test_a_narrow_backbone_and_its_head_make_a_model_file_that_passes_its_checks
 
 
 def test_a_head_for_another_network_is_refused(narrow: bytes) -> None:
-    about, weights, biases = head_for(narrow)
+    about, weights = head_for(narrow)
     with pytest.raises(GraphError, match="trained on the network with SHA-256 000000000000"):
-        with_backbone(narrow, about.model_copy(update={"backbone_sha256": "0" * 64}), weights, biases)
+        with_backbone(narrow, about.model_copy(update={"backbone_sha256": "0" * 64}), weights)
     with pytest.raises(GraphError, match="embeddings of 255 values"):
-        with_backbone(narrow, about, weights[:, 1:], biases)
+        with_backbone(narrow, about, replace(weights, weights=weights.weights[:, 1:]))
     with pytest.raises(GraphError, match="class 'Cap gun'"):
-        with_backbone(narrow, about.model_copy(update={"ensemble_classes": ["Cap gun"]}), weights, biases)
+        with_backbone(narrow, about.model_copy(update={"ensemble_classes": ["Cap gun"]}), weights)
 
 
 def test_a_model_file_is_taken_apart_and_put_together_the_same(narrow: bytes) -> None:
     made = with_backbone(narrow, *head_for(narrow))
-    backbone, about, weights, biases = taken_apart(made)
-    wanted, wanted_weights, wanted_biases = head_for(narrow)
+    backbone, about, weights = taken_apart(made)
+    wanted, wanted_weights = head_for(narrow)
     assert about == wanted
-    assert np.array_equal(weights, wanted_weights) and np.array_equal(biases, wanted_biases)
-    assert with_backbone(backbone, about, weights, biases) == made
+    assert np.array_equal(weights.weights, wanted_weights.weights)
+    assert np.array_equal(weights.biases, wanted_weights.biases)
+    assert with_backbone(backbone, about, weights) == made
 
 
 def test_a_model_whose_head_is_of_another_kind_is_not_taken_apart() -> None:
