@@ -1,12 +1,12 @@
-"""Sound for training: clips at 16 kHz, softer or louder, alone or mixed into background.
+"""Sound over sound: a clip faded into a continuous bed at a stated ratio, so that no splice is itself an impulse.
 
-Variants are seeded from (seed, recording, variant), so a run can be repeated, and a clip is mixed only with
-background of its own fold: nothing of one fold stands in another.
+Everything is seeded from names (`random_of`), so a run can be repeated, whatever its order.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,17 @@ import soxr
 from numpy.typing import NDArray
 
 from edge.audio.logmel import SAMPLE_RATE_HZ
-from trainer.data.clip import Clip
 
-PAD_S = 1.0
-"""Background before and after a mixed clip: a shot in the field has a before and an after."""
 BAND_HZ = (300.0, 6000.0)
 """Band in which signal-to-noise ratios are meant: wind and rumble below it hide no shot."""
+LOUDEST_S = 0.2
+"""A clip is as loud as its loudest so many seconds."""
+FADE_S = 0.02
+"""At a clip's ends, over the bed."""
+CROSSFADE_S = 0.1
+"""From one piece of a bed to the next."""
+LEVEL_DBFS = (-30.0, -1.0)
+"""Peaks of mixes are drawn from this range."""
 
 
 @dataclass(frozen=True)
@@ -49,53 +54,82 @@ def read_clip(path: Path) -> NDArray[np.float32]:
     return resampled
 
 
-def as_it_is(waveform: NDArray[np.float32]) -> Rendering:
-    """The clip with half a second of silence around it, so that clips of a second have windows."""
-    clean = np.pad(waveform, SAMPLE_RATE_HZ // 2)
-    return Rendering(clean, clean)
+@lru_cache(maxsize=48)
+def remembered(path: Path) -> NDArray[np.float32]:
+    """`read_clip`, remembered: variants of a clip follow each other, and beds come again. Not to be written to."""
+    sound = read_clip(path)
+    sound.flags.writeable = False
+    return sound
 
 
-def louder_or_softer(waveform: NDArray[np.float32], random: np.random.Generator) -> Rendering:
-    """At a random peak level between -40 and -1 dBFS."""
-    clean = waveform * _gain_to_peak(waveform, random.uniform(-40, -1))
-    return Rendering(clean, clean)
+def bed(paths: Sequence[Path], samples: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """A continuous bed, float32 [samples]: random pieces of ``paths``, one faded into the next where one ends."""
+    fade = round(CROSSFADE_S * SAMPLE_RATE_HZ)
+    out = np.empty(0, np.float32)
+    while len(out) < samples:
+        piece = remembered(paths[int(random.integers(len(paths)))])
+        wanted = samples - len(out) + fade
+        if len(piece) > wanted:
+            start = int(random.integers(len(piece) - wanted + 1))
+            piece = piece[start : start + wanted]
+        overlap = min(fade, len(out), len(piece))
+        if overlap:
+            rise = np.linspace(0, 1, overlap, dtype=np.float32)
+            joint = out[-overlap:] * (1 - rise) + piece[:overlap] * rise
+            out = np.concatenate([out[:-overlap], joint, piece[overlap:]])
+        else:
+            out = piece
+    return out[:samples].copy()
 
 
-def mixed_into(
-    waveform: NDArray[np.float32], backgrounds: Sequence[Clip], snr_db: float, random: np.random.Generator
+def over_bed(
+    waveform: NDArray[np.float32],
+    below: NDArray[np.float32],
+    lead: int,
+    snr_db: float,
+    random: np.random.Generator,
 ) -> Rendering:
-    """The clip in a random piece of background, ``snr_db`` over it (`BAND_HZ`, loudest 0.2 s of the clip against the
-    whole background), with `PAD_S` of it around, at a random level."""
-    pad = round(PAD_S * SAMPLE_RATE_HZ)
-    clean = np.pad(waveform, pad)
-    background = _piece(read_clip(backgrounds[int(random.integers(len(backgrounds)))].path), len(clean), random)
-    signal, noise = _loudest(_band(waveform)), float(np.sqrt(np.mean(_band(background) ** 2)))
-    gain = signal / max(noise, 1e-9) / 10 ** (snr_db / 20)
-    together = clean + background * np.float32(gain)
-    level = _gain_to_peak(together, random.uniform(-30, -1))
-    return Rendering(together * level, clean * level)
+    """``waveform`` (float32 [n]) over the bed ``below`` (float32 [m], m >= lead + n) from sample ``lead`` on, its
+    loudest `LOUDEST_S` ``snr_db`` above the whole bed in `BAND_HZ`, at a random level."""
+    clean = np.zeros(len(below), np.float32)
+    clean[lead : lead + len(waveform)] = faded(waveform)
+    noise = float(np.sqrt(np.mean(in_band(below) ** 2)))
+    gain = 10 ** (snr_db / 20) * max(noise, 1e-6) / max(loudest(in_band(waveform)), 1e-6)
+    clean *= np.float32(gain)
+    mixed = clean + below
+    level = gain_to_peak(mixed, random.uniform(*LEVEL_DBFS))
+    return Rendering(mixed * level, clean * level)
 
 
-def _piece(waveform: NDArray[np.float32], samples: int, random: np.random.Generator) -> NDArray[np.float32]:
-    if len(waveform) < samples:
-        waveform = np.tile(waveform, -(-samples // len(waveform)))
-    start = int(random.integers(len(waveform) - samples + 1))
-    return waveform[start : start + samples]
+def faded(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A copy that rises from and falls to silence within `FADE_S`."""
+    out = waveform.copy()
+    count = min(round(FADE_S * SAMPLE_RATE_HZ), len(out) // 4)
+    if count:
+        rise = np.linspace(0, 1, count, dtype=np.float32)
+        out[:count] *= rise
+        out[-count:] *= rise[::-1]
+    return out
 
 
-def _gain_to_peak(waveform: NDArray[np.float32], peak_dbfs: float) -> np.float32:
+def gain_to_peak(waveform: NDArray[np.float32], peak_dbfs: float) -> np.float32:
+    """The factor that brings its peak to ``peak_dbfs``."""
     peak = float(np.abs(waveform).max(initial=1e-6))
     return np.float32(10 ** (peak_dbfs / 20) / max(peak, 1e-6))
 
 
-def _band(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    spectrum = np.fft.rfft(waveform)
-    frequencies = np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE_HZ)
+def in_band(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What of it lies within `BAND_HZ`, float32 [n]."""
+    size = 1 << max(len(waveform) - 1, 1).bit_length()  # some lengths take the transform twenty times as long
+    spectrum = np.fft.rfft(waveform, size)
+    frequencies = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
     spectrum[(frequencies < BAND_HZ[0]) | (frequencies > BAND_HZ[1])] = 0
-    return np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
+    return np.fft.irfft(spectrum, size)[: len(waveform)].astype(np.float32)
 
 
-def _loudest(waveform: NDArray[np.float32]) -> float:
-    length = min(len(waveform), SAMPLE_RATE_HZ // 5)
-    power = np.convolve(waveform.astype(np.float64) ** 2, np.full(length, 1 / length), "valid")
+def loudest(waveform: NDArray[np.float32]) -> float:
+    """RMS of its loudest `LOUDEST_S`."""
+    length = min(len(waveform), round(LOUDEST_S * SAMPLE_RATE_HZ))
+    total = np.concatenate([[0.0], np.cumsum(waveform.astype(np.float64) ** 2)])
+    power = (total[length:] - total[:-length]) / max(length, 1)
     return float(np.sqrt(power.max(initial=0.0).clip(1e-18)))

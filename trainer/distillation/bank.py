@@ -1,0 +1,180 @@
+"""The bank: log-mel spectrograms of every sound that mixes are drawn from, on disk, memory-mapped.
+
+Each clip is rendered a few times as the field might have it (`augmentation.field`), each kind of synthesised sound
+many times; waveforms are at a peak of 1. Mixing is done on the spectrograms (`mixes`), which costs a tenth of mixing
+waveforms: what matters is that teacher and student hear the same.
+
+    bank = make_bank(folder, clips, BankPlan(), progress)
+    bank.frames[one.start : one.stop] for one in bank.sounds
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.audio.logmel import SAMPLE_RATE_HZ, log_mel
+from trainer.augmentation.field import in_the_field
+from trainer.augmentation.mixing import random_of, read_clip
+from trainer.data.clip import Clip
+
+SHOT = "gun_shot"
+LONGEST_S = 12.0
+"""Of a rendering: a random piece of what is longer."""
+SHORTEST_S = 1.1
+
+
+@dataclass(frozen=True)
+class BankPlan:
+    """What is rendered, and how often."""
+
+    seed: int = 1
+    of_clips: int = 3
+    """Renderings of each clip; the first is the clip as it is."""
+    of_shots: int = 12
+    """Renderings of each clip of a shot: there are few."""
+    of_synthetic: int = 40
+    """Draws of each kind of synthesised sound."""
+    of_synthetic_shots: int = 150
+    """Draws of each kind of gun."""
+    synthetic_s: float = 6.0
+
+
+@dataclass(frozen=True)
+class BankedSound:
+    """One rendering: ``frames[start:stop]`` of the bank."""
+
+    label: str
+    start: int
+    stop: int
+    synthetic: bool
+    recording: str
+
+
+@dataclass(frozen=True)
+class Bank:
+    frames: NDArray[np.float16]
+    """Log-mel, float16 [n, 64], memory-mapped."""
+    sounds: tuple[BankedSound, ...]
+    digest: str
+    """Of the plan and of all clips: another bank has another."""
+
+    @property
+    def hours(self) -> float:
+        return len(self.frames) / 360_000
+
+
+@dataclass(frozen=True)
+class _Task:
+    label: str
+    recording: str
+    number: int
+    seed: int
+    path: Path | None = None
+    synthetic: str = ""
+    seconds: float = 0.0
+
+    def render(self) -> NDArray[np.float32]:
+        random = random_of(self.seed, self.label, self.recording, self.synthetic, self.number)
+        if self.path is not None:
+            waveform = read_clip(self.path)
+            if self.number:
+                waveform = in_the_field(waveform, random, frozenset() if self.label == SHOT else frozenset({"burst"}))
+        elif self.label == SHOT:
+            waveform = _synthetic_shots(self.synthetic, self.seconds, random)
+        else:
+            from trainer.synthesis.sounds import SOUNDS
+
+            waveform = SOUNDS[self.synthetic].make(self.seconds, SAMPLE_RATE_HZ, random).astype(np.float32)
+        waveform = _piece(waveform, random)
+        return waveform / np.float32(max(float(np.abs(waveform).max()), 1e-6))
+
+
+def make_bank(
+    folder: Path, clips: Sequence[Clip], plan: BankPlan, progress: Callable[[int, int], None], processes: int = 2
+) -> Bank:
+    """Render the bank into ``folder``, or open the one that is there if it was made of the same clips by the same plan.
+
+    Raises OSError.
+    """
+    text = json.dumps([asdict(plan), sorted((c.sha256, c.label, c.recording) for c in clips)])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = folder / f"bank-{digest}"
+    if (folder / "sounds.json").exists():
+        return open_bank(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sounds: list[BankedSound] = []
+    at = 0
+    with (folder / "frames.f2").open("wb") as file:
+        tasks = list(_tasks(clips, plan))
+        for number, (task, frames) in enumerate(zip(tasks, _rendered(tasks, processes), strict=True)):
+            file.write(frames.tobytes())
+            sounds.append(
+                BankedSound(task.label, at, at + len(frames), task.path is None, task.recording or task.synthetic)
+            )
+            at += len(frames)
+            progress(number + 1, len(tasks))
+    (folder / "sounds.json").write_text(json.dumps([asdict(one) for one in sounds]))
+    return open_bank(folder)
+
+
+def open_bank(folder: Path) -> Bank:
+    """The bank in ``folder``. Raises OSError, ValueError."""
+    sounds = tuple(BankedSound(**one) for one in json.loads((folder / "sounds.json").read_text()))
+    frames = np.memmap(folder / "frames.f2", np.float16, "r").reshape(-1, 64)
+    if sounds[-1].stop != len(frames):
+        raise ValueError(f"{folder} is cut short: remove it and start again")
+    return Bank(frames, sounds, folder.name.removeprefix("bank-"))
+
+
+def _tasks(clips: Iterable[Clip], plan: BankPlan) -> Iterator[_Task]:
+    from trainer.synthesis.guns import KINDS
+    from trainer.synthesis.sounds import SOUNDS
+
+    for clip in clips:
+        for number in range(plan.of_shots if clip.label == SHOT else plan.of_clips):
+            yield _Task(clip.label, f"{clip.recording}/{clip.path.name}", number, plan.seed, clip.path)
+    for name, sound in SOUNDS.items():
+        for number in range(plan.of_synthetic):
+            yield _Task(sound.label, "", number, plan.seed, synthetic=name, seconds=plan.synthetic_s)
+    for kind in KINDS:
+        for number in range(plan.of_synthetic_shots):
+            yield _Task(SHOT, "", number, plan.seed, synthetic=kind, seconds=plan.synthetic_s / 2)
+
+
+def _rendered(tasks: Sequence[_Task], processes: int) -> Iterator[NDArray[np.float16]]:
+    from multiprocessing import get_context
+
+    if processes <= 1:
+        yield from map(_frames, tasks)
+        return
+    with get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap(_frames, tasks, chunksize=16)
+
+
+def _frames(task: _Task) -> NDArray[np.float16]:
+    return log_mel(task.render()).astype(np.float16)
+
+
+def _piece(waveform: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    shortest, longest = round(SHORTEST_S * SAMPLE_RATE_HZ), round(LONGEST_S * SAMPLE_RATE_HZ)
+    if len(waveform) < shortest:
+        before = int(random.integers(shortest - len(waveform) + 1))
+        return np.pad(waveform, (before, shortest - len(waveform) - before))
+    start = int(random.integers(max(1, len(waveform) - longest + 1)))
+    return waveform[start : start + longest]
+
+
+def _synthetic_shots(kind: str, seconds: float, random: np.random.Generator) -> NDArray[np.float32]:
+    from trainer.synthesis.guns import drawn_shot
+
+    distance_m = float(np.exp(random.uniform(np.log(20), np.log(1000))))
+    shot = drawn_shot(kind, distance_m, SAMPLE_RATE_HZ, random)
+    waveform = np.zeros(max(len(shot), round(seconds * SAMPLE_RATE_HZ)), np.float32)
+    at = int(random.integers(len(waveform) - len(shot) + 1))
+    waveform[at : at + len(shot)] = shot
+    return in_the_field(waveform, random, frozenset({"distance", "forest"}))

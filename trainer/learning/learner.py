@@ -1,0 +1,204 @@
+"""From specs to a head that knows what it can: cross-fitted over folds, its threshold set on what it has not heard.
+
+table = table_of(specs, folds, embedder, folder)              # windows to learn from
+fitted = learn(table, recipe)                                 # one classifier without each fold, and one on all
+heard = hear(judged_specs, folds, fitted, embedder)           # margins of whole clips, each by who never heard it
+decision = decide(heard)                                      # threshold and hits, on events
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.augmentation.mixing import random_of
+from trainer.embedding.embedder import Embedder
+from trainer.embedding.track import Job
+from trainer.judging.events import Judged, false_alarms_per_hour, recall, threshold_at
+from trainer.learning.perceptron import Classifier, Recipe, balance, fit, margins
+from trainer.learning.renderings import BACKGROUND, SHOT, Spec, render
+from trainer.learning.windows import chosen_for
+from trainer.processes import Failure, over_processes
+
+FOLDS = 4
+HOP_S = 0.24
+RELEASE_BELOW = 2.0
+"""Margin between threshold and release."""
+AMBIGUOUS = frozenset({"explosion", "thunderstorm"})
+"""Neither shot nor false alarm; reported by themselves."""
+CITY = frozenset({
+    "engine", "washing_machine", "vacuum_cleaner", "airplane", "train", "car_horn", "siren", "helicopter",
+    "toilet_flush", "clock_alarm", "church_bells", "jackhammer",
+})  # fmt: skip
+"""Machines and rooms: no forest. Reported by themselves, and not what the rate is promised for."""
+
+Progress = Callable[[str, int, int], None]
+
+
+class LearningError(ValueError):
+    """There is nothing that a head could be learned from. The text is for a person."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Windows to learn from."""
+
+    steps: Path
+    """``.npy`` of uint8 [n, F], memory-mapped by who reads it."""
+    labels: tuple[str, ...]
+    label: NDArray[np.intp]
+    """Index of each window's label, [n]."""
+    fold: NDArray[np.intp]
+    recordings: int
+
+    def read(self) -> NDArray[np.uint8]:
+        mapped: NDArray[np.uint8] = np.load(self.steps, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+
+@dataclass(frozen=True)
+class Fitted:
+    without: tuple[Classifier, ...]
+    """Without fold 0, 1…"""
+    final: Classifier
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One rendering as a classifier heard it that had not learned from its recording."""
+
+    spec: Spec
+    judged: Judged
+    """Margins of the target."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """When margins are an event."""
+
+    threshold: float
+    hits: int
+    recall: float
+    """Of shots at all ratios, out of fold."""
+    per_hour: float
+    """False alarms of other sounds of the field, out of fold."""
+
+
+def table_of(
+    specs: Sequence[Spec], fold_of: Mapping[str, int], embedder: Embedder, out: Path, progress: Progress
+) -> Table:
+    """Embed what is learned from and write it to ``out`` (``.npy``).
+
+    Raises:
+        LearningError: fewer than two labels, or no shots.
+        EmbeddingError, StoreError, OSError.
+    """
+    labels = (SHOT, *sorted({spec.label for spec in specs} - {SHOT}))
+    if not any(spec.label == SHOT for spec in specs):
+        raise LearningError(f"there is no recording labelled {SHOT!r} to learn from")
+    if len(labels) < 2:
+        raise LearningError(f"there is nothing but {SHOT!r} to learn from; add recordings of other sounds")
+    jobs = (Job(f"learned {spec.key}", render, (spec,), partial(_choose, spec)) for spec in specs)
+    label: list[int] = []
+    fold: list[int] = []
+    with out.with_suffix(".new").open("wb") as file:
+        for number, (spec, track) in enumerate(zip(specs, embedder.tracks(jobs), strict=True)):
+            file.write(np.ascontiguousarray(track.steps).tobytes())
+            label += [labels.index(spec.label)] * len(track.steps)
+            fold += [fold_of[spec.recording]] * len(track.steps)
+            progress("embed", number + 1, len(specs))
+    _as_npy(out, len(label), embedder.width)
+    present = set(label)
+    if missing := [name for number, name in enumerate(labels) if number not in present]:
+        raise LearningError(f"no window holds {', '.join(missing)}: are these clips silent?")
+    return Table(out, labels, np.array(label), np.array(fold), len({spec.recording for spec in specs}))
+
+
+def learn(table: Table, recipe: Recipe, progress: Progress, processes: int | None = None) -> Fitted:
+    """One classifier without each fold, and one on all windows."""
+    found = []
+    work = partial(_fit, table, recipe)
+    folds = [*range(FOLDS), None]
+    for number, (_, outcome) in enumerate(over_processes(work, folds, processes, _one_thread)):
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        found.append(outcome)
+        progress("fit", number + 1, len(folds))
+    return Fitted(tuple(found[:-1]), found[-1])
+
+
+def hear(
+    specs: Sequence[Spec], fold_of: Mapping[str, int], fitted: Fitted, embedder: Embedder, progress: Progress
+) -> list[Heard]:
+    """Margins of ``specs``, each by the classifier without its fold."""
+    found = []
+    jobs = (Job(f"judged {spec.key}", render, (spec,)) for spec in specs)
+    for number, (spec, track) in enumerate(zip(specs, embedder.tracks(jobs), strict=True)):
+        logits = fitted.without[fold_of[spec.recording]].logits(track.steps)
+        found.append(Heard(spec, Judged(spec.recording, margins(logits, 0), track.seconds)))
+        progress("hear", number + 1, len(specs))
+    return found
+
+
+def decide(heard: Sequence[Heard], per_hour: float) -> Decided:
+    """The threshold, and one or two hits, with which the most shots are found at ``per_hour`` false alarms of the
+    field's other sounds."""
+    shots = [one.judged for one in heard if one.spec.label == SHOT]
+    quiet = [one.judged for one in heard if one.spec.label not in {SHOT, BACKGROUND} | AMBIGUOUS | CITY]
+    ambience = [one.judged for one in heard if one.spec.label == BACKGROUND]
+    best: Decided | None = None
+    for hits in (2, 1):
+        threshold = threshold_at(quiet or ambience, per_hour, RELEASE_BELOW, hits, HOP_S)
+        if ambience:
+            # Nothing of a forest alone may sound an alarm, whatever rate is promised for its confusable sounds.
+            threshold = max(threshold, threshold_at(ambience, 0.0, RELEASE_BELOW, hits, HOP_S))
+        release = threshold - RELEASE_BELOW
+        found = recall(shots, threshold, release, hits, HOP_S)[0]
+        rate = false_alarms_per_hour(quiet, threshold, release, hits, HOP_S)
+        # One hit is told a hop earlier, but it must pay: two are surer on sounds that nobody thought of.
+        if best is None or found > best.recall + 0.02:
+            best = Decided(threshold, hits, found, rate)
+    assert best is not None
+    return best
+
+
+def _choose(spec: Spec, peak: NDArray[np.float32], rms: NDArray[np.float32]) -> NDArray[np.intp]:
+    return chosen_for(spec.label, peak, rms, random_of(spec.seed, spec.path.name, spec.kind, spec.number, "windows"))
+
+
+def _fit(table: Table, recipe: Recipe, without: int | None) -> Classifier:
+    rows = np.arange(len(table.label)) if without is None else np.flatnonzero(table.fold != without)
+    label = table.label[rows]
+    missing = sorted(set(range(len(table.labels))) - set(label.tolist()))
+    if missing:
+        # A label whose recordings all stand in one fold: one window of it keeps its column, and says next to nothing.
+        extra = np.array([int(np.flatnonzero(table.label == number)[0]) for number in missing])
+        rows = np.concatenate([rows, extra])
+        label = table.label[rows]
+    weights = balance(label)
+    weights[len(rows) - len(missing) :] = 0
+    return fit(table.read(), rows, label, weights, recipe)
+
+
+def _one_thread() -> None:
+    """Workers side by side: each with one thread, or they wait for one another."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+
+
+def _as_npy(out: Path, rows: int, width: int) -> None:
+    """Put a header before the bytes in ``out``'s ``.new`` and give it its name."""
+    raw = out.with_suffix(".new")
+    headed = out.with_suffix(".headed")
+    with headed.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, width)}
+        np.lib.format.write_array_header_1_0(file, header)
+        with raw.open("rb") as content:
+            while block := content.read(1 << 22):
+                file.write(block)
+    raw.unlink()
+    headed.replace(out)

@@ -1,0 +1,160 @@
+"""What is learned from and judged on: clips as they are, in the field, and over beds of their own fold.
+
+A `Spec` says all about a rendering in plain values: it is the key under which its embeddings are kept, and what
+worker processes get. ``render`` makes it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.audio.logmel import SAMPLE_RATE_HZ
+from trainer.augmentation.field import DEVICE, in_the_field
+from trainer.augmentation.mixing import (
+    Rendering,
+    bed,
+    gain_to_peak,
+    over_bed,
+    random_of,
+    remembered,
+)
+from trainer.data.clip import Clip
+
+VERSION = 1
+"""Counted up when a rendering changes: what the cache holds is then computed anew."""
+SHOT, BACKGROUND = "gun_shot", "background"
+SNR_DB = (-3.0, 30.0)
+"""Of what is learned from."""
+PIECE_S = 3.0
+"""Of a clip, around a loud moment: what is learned from is not what lies between."""
+PAD_S = 0.9
+"""Of bed around it: a sound in the field has a before and an after."""
+LEAD_S, TAIL_S = 2.5, 1.5
+"""Of bed around a whole clip that is judged."""
+JUDGED_DB = {SHOT: (20.0, 10.0, 5.0, 0.0)}
+OTHERS_DB = (15.0,)
+NOT_BURST = frozenset({"burst"})
+
+Kind = Literal["plain", "field", "judged"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One rendering of one clip."""
+
+    kind: Kind
+    path: Path
+    sha256: str
+    label: str
+    recording: str
+    number: int = 0
+    snr_db: float = 0.0
+    """Of ``judged`` ones; the others draw theirs."""
+    beds: tuple[Path, ...] = ()
+    group: str = ""
+    """Which beds these are: a name for them in the key."""
+    without: frozenset[str] = frozenset()
+    """Effects of the field that are left out, for an ablation."""
+    seed: int = 1
+
+    @property
+    def key(self) -> str:
+        """All that the rendering depends on."""
+        return (
+            f"v{VERSION} {self.sha256} {self.recording} {self.label} {self.kind} {self.number} {self.snr_db:g} "
+            f"{self.group} {','.join(sorted(self.without))} {self.seed}"
+        )
+
+
+def render(spec: Spec) -> Rendering:
+    """The sound of a spec. Raises OSError, soundfile's errors."""
+    random = random_of(spec.seed, spec.recording, spec.path.name, spec.kind, spec.number, spec.snr_db)
+    waveform = remembered(spec.path)
+    if spec.kind == "judged":
+        return _judged(waveform, spec, random)
+    piece = _piece(waveform, random)
+    if spec.kind == "plain":
+        clean = np.pad(piece, SAMPLE_RATE_HZ // 2)
+        return Rendering(clean, clean)
+    without = spec.without if spec.label == SHOT else spec.without | NOT_BURST
+    # What the microphone does to a sound it does to the bed as well, so that only comes after mixing.
+    piece = in_the_field(piece, random, without | frozenset(DEVICE))[: round(2 * PIECE_S * SAMPLE_RATE_HZ)]
+    if spec.label == BACKGROUND or not spec.beds:
+        heard = in_the_field(piece, random, without) * gain_to_peak(piece, random.uniform(-40, -1))
+        return Rendering(heard, heard)
+    lead = round(PAD_S * SAMPLE_RATE_HZ)
+    below = bed(spec.beds, len(piece) + 2 * lead, random)
+    mixed = over_bed(piece, below, lead, float(random.uniform(*SNR_DB)), random)
+    heard = in_the_field(mixed.mixed, random, without, DEVICE)
+    return Rendering(heard, mixed.clean)
+
+
+def judged_at(label: str) -> Sequence[float]:
+    """The ratios at which clips of a label are judged."""
+    return JUDGED_DB.get(label, OTHERS_DB)
+
+
+def learned(
+    clips: Iterable[Clip], beds: Mapping[int, Sequence[Clip]], fold_of: Mapping[str, int], variants: int, of_shots: int,
+    seed: int, without: frozenset[str] = frozenset(),
+) -> Iterator[Spec]:  # fmt: skip
+    """Specs to learn from: each clip as it is, and ``variants`` times in the field (``of_shots`` times for shots), over
+    beds of its recording's own fold."""
+    for clip in clips:
+        fold = fold_of[clip.recording]
+        below, group = _group(beds, fold)
+        yield Spec("plain", clip.path, clip.sha256, clip.label, clip.recording, seed=seed)
+        for number in range(of_shots if clip.label == SHOT else variants):
+            yield Spec(
+                "field", clip.path, clip.sha256, clip.label, clip.recording, number, 0.0, below, group, without, seed
+            )
+
+
+def judged(
+    clips: Iterable[Clip], beds: Mapping[int, Sequence[Clip]], fold_of: Mapping[str, int], seed: int
+) -> Iterator[Spec]:
+    """Specs to judge on: whole clips, at most two of a recording, over beds of their fold; beds as they are."""
+    seen: dict[str, int] = {}
+    for clip in clips:
+        seen[clip.recording] = seen.get(clip.recording, 0) + 1
+        if clip.label == BACKGROUND:
+            yield Spec("judged", clip.path, clip.sha256, clip.label, clip.recording, seed=seed)
+            continue
+        if seen[clip.recording] > 2:
+            continue
+        below, group = _group(beds, fold_of[clip.recording])
+        for snr_db in judged_at(clip.label):
+            yield Spec("judged", clip.path, clip.sha256, clip.label, clip.recording, 0, snr_db, below, group, seed=seed)
+
+
+def _group(beds: Mapping[int, Sequence[Clip]], fold: int) -> tuple[tuple[Path, ...], str]:
+    chosen = beds.get(fold, ())
+    digest = "-".join(sorted(clip.sha256[:8] for clip in chosen))
+    return tuple(clip.path for clip in chosen), f"{fold}:{random_of(0, digest).integers(1 << 32):08x}" if chosen else ""
+
+
+def _judged(waveform: NDArray[np.float32], spec: Spec, random: np.random.Generator) -> Rendering:
+    if not spec.beds or spec.label == BACKGROUND:
+        return Rendering(waveform, waveform)
+    lead, tail = round(LEAD_S * SAMPLE_RATE_HZ), round(TAIL_S * SAMPLE_RATE_HZ)
+    below = bed(spec.beds, lead + len(waveform) + tail, random)
+    return over_bed(waveform, below, lead, spec.snr_db, random)
+
+
+def _piece(waveform: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """At most `PIECE_S` around one of the loud moments."""
+    length = round(PIECE_S * SAMPLE_RATE_HZ)
+    if len(waveform) <= length:
+        return waveform
+    hop = SAMPLE_RATE_HZ // 50
+    # A difference is enough of a high-pass to look past rumble.
+    inner = np.diff(waveform, prepend=waveform[:1])[: len(waveform) // hop * hop].reshape(-1, hop)
+    power = np.square(inner).mean(axis=1)
+    loud = np.flatnonzero(power >= 0.2 * power.max(initial=0))
+    centre = int(loud[int(random.integers(len(loud)))]) * hop
+    start = int(np.clip(centre - random.integers(length // 4, 3 * length // 4), 0, len(waveform) - length))
+    return waveform[start : start + length]
