@@ -4,6 +4,7 @@ import typer
 
 from trainer.augmentation.commands import augment
 from trainer.data.commands import app as data
+from trainer.distillation.commands import backbone, distill
 from trainer.models import commands as models
 from trainer.synthesis.commands import app as synth
 
@@ -11,5 +12,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 app.add_typer(data, name="data")
 app.command()(augment)
 app.add_typer(synth, name="synth")
+app.command()(distill)
+app.add_typer(backbone, name="backbone")
 for command in (models.evaluate, models.compare, models.report, models.history, models.promote, models.rollback):
     app.command()(command)

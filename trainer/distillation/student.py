@@ -9,6 +9,7 @@ the speed; the shape and the padding are those of `converters.network`, where th
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class _Unit(nn.Module):
         return functional.relu6(self.norm(self.convolution(x)))
 
     def layer(self) -> Layer:
-        kind = "depthwise" if self.convolution.groups > 1 else "conv"
+        kind: Literal["conv", "depthwise"] = "depthwise" if self.convolution.groups > 1 else "conv"
         kernel = from_torch(kind, self.convolution.weight.detach().float().numpy())
         parts = (self.norm.weight, self.norm.bias, self.norm.running_mean, self.norm.running_var)
         scale, offset, mean, variance = (part.detach().float().numpy() for part in parts if part is not None)

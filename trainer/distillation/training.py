@@ -121,7 +121,7 @@ def teach(
         losses["label"] = functional.cross_entropy(own, torch.from_numpy(told).to(device), ignore_index=UNCLEAR)
         total = losses["logits"] + losses["embedding"] + losses["hints"] + plan.label_share * losses["label"]
         optimiser.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
         optimiser.step()
         done += len(patches)
