@@ -4,6 +4,7 @@ Recall is the share of shot recordings in which an event is confirmed; false ala
 without shots. Never accuracy over windows.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,4 +72,4 @@ def threshold_at(quiet: Sequence[Judged], per_hour: float, release_below: float,
             high = middle
         else:
             low = middle
-    return round(high, 2)
+    return math.ceil(high * 100) / 100  # rounded down, the loudest false alarm could slip in again

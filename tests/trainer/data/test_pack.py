@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from trainer.data.pack import read_pack
-from trainer.head import TEST, fold_of
 
 HEADER = "path,source,label,recording,seconds,sample_rate,channels,licence,sha256"
 ROW = "rain/a.flac,own,rain,r1,5.0,16000,1,CC0,00"
@@ -40,12 +39,3 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: str) -> None:
 def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         read_pack(pack(tmp_path, HEADER, ROW, encoding="utf-16"))
-
-
-@pytest.mark.data
-def test_clips_of_one_recording_never_stand_on_both_sides(data: Path) -> None:
-    folds: dict[str, set[int]] = {}
-    for one in read_pack(data):
-        folds.setdefault(one.recording, set()).add(fold_of(one))
-    assert all(len(found) == 1 for found in folds.values())
-    assert {TEST} == {fold_of(one) for one in read_pack(data) if one.source == "SESA/test"}

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from trainer.augmentation.mixing import SAMPLE_RATE_HZ, louder_or_softer, random_of
 from trainer.judging.events import CERTAIN_ABOVE, Judged, events, false_alarms_per_hour, recall, threshold_at
 
 
@@ -39,13 +38,3 @@ def test_the_threshold_is_the_lowest_that_keeps_the_rate() -> None:
     quiet = [track(-9, level, level, -9, seconds=3600) for level in (1.0, 2.0, 3.0, 4.0)]
     assert threshold_at(quiet, 0.5, 2.0, 2, 0.24) == pytest.approx(2.0, abs=0.02)
     assert threshold_at(quiet, 0.0, 2.0, 2, 0.24) == pytest.approx(4.0, abs=0.02)
-
-
-def test_variants_are_seeded_by_recording_and_variant() -> None:
-    wave = np.sin(np.arange(SAMPLE_RATE_HZ) / 9).astype(np.float32)
-
-    def peak(*names: str) -> float:
-        return float(np.abs(louder_or_softer(wave, random_of(1, *names)).mixed).max())
-
-    assert peak("a", "level") == peak("a", "level")
-    assert len({peak("a", "level"), peak("b", "level"), peak("a", "other")}) == 3
