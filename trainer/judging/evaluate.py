@@ -9,7 +9,7 @@ stated rate of false alarms, and the curves, from the same windows' scores throu
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,8 @@ class Evaluation:
     metrics: Metrics
     listened: Sequence[Listened]
     """In the order of the sounds, for whoever wants to look closer."""
+    outcomes: Mapping[str, Sequence[Matched]]
+    """What was found of each sound, by the name of a rate (``"3"``), and `SHIPPED`."""
 
 
 def evaluate(
@@ -100,16 +102,30 @@ def evaluate(
         SoundError: no sounds, or a target that the model does not alert on.
         SourceError: a sound cannot be read to its end.
     """
+    target, settings = _asked(file, sounds, settings, target)
+    listened = list(listen_to_all(file.model, file.data, sounds.sounds, settings, target, progress, processes))
+    return evaluate_heard(file, sounds, listened, settings, target, tolerance_s, rates, promised_per_hour)
+
+
+def evaluate_heard(
+    file: JudgedFile,
+    sounds: Sounds,
+    listened: Sequence[Listened],
+    settings: DetectionSettings | None = None,
+    target: str | None = None,
+    tolerance_s: float = TOLERANCE_S,
+    rates: Sequence[float] = RATES_PER_HOUR,
+    promised_per_hour: float | None = None,
+) -> Evaluation:
+    """`evaluate` of what was heard already: ``listened`` has one entry a sound, in the order of ``sounds``.
+
+    Cross-validation listens with another model for each fold, and all of them have the labels and decisions of
+    ``file``. Raises SoundError.
+    """
+    target, settings = _asked(file, sounds, settings, target)
     manifest = file.model.manifest
-    target = target or manifest.alert_labels[0]
-    if target not in manifest.alert_labels:
-        raise SoundError(f"{manifest.name} does not alert on {target!r}, only on {', '.join(manifest.alert_labels)}")
-    if not sounds.sounds:
-        raise SoundError(f"{sounds.name} holds no sounds: there is nothing to judge a model on")
-    settings = settings or DetectionSettings(hop_s=manifest.hop_s)
     column = manifest.labels.index(target)
     rule = next(rule for rule in rules_of(file.model, settings) if rule.label == target)
-    listened = list(listen_to_all(file.model, file.data, sounds.sounds, settings, target, progress, processes))
     sweep = Sweep(listened, column, rule, settings, manifest.window_s, tolerance_s)
     shipped = [_match(one, settings.merge_s, tolerance_s) for one in listened]
     at_rates = {rate: sweep.at_rate(rate) for rate in rates}
@@ -122,7 +138,8 @@ def evaluate(
     calibrated, det = judge_windows(listened, sweep.rated, column, manifest.window_s)
     classes, confusion = judge_classes(listened, manifest, target)
     matched = {rate_name(rate): outcome.matched for rate, outcome in at_rates.items()}
-    found_by_recording = by_recording(listened, sweep.rated, {**matched, SHIPPED: shipped})
+    outcomes: dict[str, Sequence[Matched]] = {**matched, SHIPPED: shipped}
+    found_by_recording = by_recording(listened, sweep.rated, outcomes)
     metrics = Metrics(
         model=JudgedModel(
             name=manifest.name,
@@ -162,7 +179,19 @@ def evaluate(
         recordings=found_by_recording,
         notes=_notes(listened, sweep, rates),
     )
-    return Evaluation(metrics, listened)
+    return Evaluation(metrics, listened, outcomes)
+
+
+def _asked(
+    file: JudgedFile, sounds: Sounds, settings: DetectionSettings | None, target: str | None
+) -> tuple[str, DetectionSettings]:
+    manifest = file.model.manifest
+    target = target or manifest.alert_labels[0]
+    if target not in manifest.alert_labels:
+        raise SoundError(f"{manifest.name} does not alert on {target!r}, only on {', '.join(manifest.alert_labels)}")
+    if not sounds.sounds:
+        raise SoundError(f"{sounds.name} holds no sounds: there is nothing to judge a model on")
+    return target, settings or DetectionSettings(hop_s=manifest.hop_s)
 
 
 def quantisation(int8: Metrics, float32: Metrics, per_hour: float = 3.0) -> Quantisation:
