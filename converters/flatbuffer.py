@@ -53,8 +53,10 @@ def pack(model: Any) -> bytes:
 
 
 def tensor_index(graph: Any, ends_with: str) -> int:
-    """The one tensor whose name ends so. Raises GraphError."""
-    found = [i for i, tensor in enumerate(graph.tensors) if tensor.name.decode().endswith(ends_with)]
+    """The one tensor of this name, else the one whose name ends so. Raises GraphError."""
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    found = [i for i, name in enumerate(names) if name == ends_with]
+    found = found or [i for i, name in enumerate(names) if name.endswith(ends_with)]
     if len(found) != 1:
         raise GraphError(f"{len(found)} tensors end with {ends_with!r}, expected one")
     return found[0]

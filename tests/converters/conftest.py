@@ -22,3 +22,14 @@ def keras() -> Any:
 @pytest.fixture(scope="session")
 def h5py() -> Any:
     return extra("h5py")
+
+
+@pytest.fixture(scope="session")
+def litert_torch(keras: Any) -> Any:
+    return extra("litert_torch")
+
+
+@pytest.fixture(scope="session")
+def onnx() -> Any:
+    extra("onnxscript")
+    return extra("onnx")
