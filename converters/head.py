@@ -5,9 +5,10 @@ logit L_k = W_k · h + b_k, where h is x itself or, with a hidden layer, max(0, 
 
     m_k = L_k - log(sum over j != k of exp(L_j)),
 
-the log-odds of k against all others. One label, ``ensemble_label``, also gets what the backbone already knows:
-m_k + gain * max over its classes of their logits + offset, by the classifier's own rows. The score
-is sigmoid(m_k / scale): wide, so that scores near 1 stay apart. A float32 softmax ties there.
+the log-odds of k against all others. For one label, ``ensemble_label``, some of these may be *neutral* and not count: who
+hears an explosion has not heard that it was no shot. The same label may also get what the backbone already knows:
+m_k + gain * max over its classes of their logits + offset, by the classifier's own rows. The score is
+sigmoid(m_k / scale): wide, so that scores near 1 stay apart. A float32 softmax ties there.
 
 How the margin keeps its resolution: p = softmax(L) alone ties near 1, but q_k, the sum of the *other* p_j, does
 not, because small positive numbers add up without cancellation. m_k = log p_k - log q_k, to 1e-6 of its size,
@@ -43,6 +44,8 @@ class Head:
     ensemble_rows: tuple[int, ...] = ()
     ensemble_gain: float = 1.0
     ensemble_offset: float = 0.0
+    neutral: tuple[int, ...] = ()
+    """Labels that are no rivals of ``ensemble_label``."""
     maps: tuple[int, ...] = ()
     """Inner maps that are read behind the embedding."""
     hidden_weights: NDArray[np.float32] | None = None
@@ -114,7 +117,7 @@ def append_head(backbone: Cut, head: Head) -> None:
     softmax.beta = 1.0
     shares = apply("head/shares", Operator.SOFTMAX, [logits], labels, softmax)
     own_and_others = dense(
-        "own_and_others", shares, np.concatenate([eye, 1 - eye]), np.full(2 * labels, _TINY, np.float32)
+        "own_and_others", shares, np.concatenate([eye, _rivals(head)]), np.full(2 * labels, _TINY, np.float32)
     )
     logarithms = apply("head/logarithms", Operator.LOG, [own_and_others], 2 * labels)
     scaled = dense("margins", logarithms, (np.concatenate([eye, -eye], axis=1) / head.scale).astype(np.float32))
@@ -133,6 +136,13 @@ def append_head(backbone: Cut, head: Head) -> None:
         scaled = apply("head/sum", Operator.ADD, [scaled, known], labels, schema.AddOptionsT())
     scores = apply("scores", Operator.LOGISTIC, [scaled], labels)
     graph.outputs = [scores, *graph.outputs]
+
+
+def _rivals(head: Head) -> NDArray[np.float32]:
+    """What counts against each label: float32 [K, K], 1 where it does."""
+    rivals = 1 - np.eye(len(head.biases), dtype=np.float32)
+    rivals[head.ensemble_label, list(head.neutral)] = 0
+    return np.asarray(rivals, np.float32)
 
 
 def head_of(backbone: Cut) -> Head:
@@ -155,8 +165,11 @@ def head_of(backbone: Cut) -> Head:
     if "head/hidden/weights/float16" in named:
         halved = flatbuffer.constant(model, named["head/hidden/weights/float16"], "<f2")
         inner |= {"hidden_weights": halved.astype(np.float32), "hidden_biases": values("hidden/biases")}
+    rivals = values("own_and_others/weights")[len(biases) :] + np.eye(len(biases), dtype=np.float32)
+    lenient = int(rivals.sum(axis=1).argmin())
+    inner["neutral"] = tuple(int(k) for k in np.flatnonzero(rivals[lenient] == 0))
     if "head/known/weights" not in named:
-        return Head(weights, biases, scale, **inner)
+        return Head(weights, biases, scale, lenient, **inner)
     share = values("known/weights")[:, 0]
     label = int(np.argmax(np.abs(share)))
     rows = []
@@ -184,8 +197,8 @@ def head_margins(backbone: Cut, head: Head, read: NDArray[np.float32]) -> NDArra
         inner = np.maximum(vectors @ kept.T + head.hidden_biases, 0)
     logits = inner @ head.weights.T.astype(np.float64) + head.biases
     margins = np.empty_like(logits)
-    for k in range(logits.shape[1]):
-        others = np.delete(logits, k, axis=1)
+    for k, rivals in enumerate(_rivals(head).astype(bool)):
+        others = logits[:, rivals]
         highest = others.max(axis=1, keepdims=True)
         margins[:, k] = logits[:, k] - highest[:, 0] - np.log(np.exp(others - highest).sum(axis=1))
     if head.ensemble_rows:

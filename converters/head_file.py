@@ -53,6 +53,8 @@ class About(BaseModel):
     ensemble_label: Label
     ensemble_classes: list[str]
     """AudioSet classes of the backbone that join in for ``ensemble_label``; none for most heads."""
+    neutral: list[Label] = []
+    """Labels that do not count against ``ensemble_label``."""
     ensemble_gain: float
     ensemble_offset: float
     licence: str

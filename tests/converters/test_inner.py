@@ -44,6 +44,7 @@ def a_head(reads: int, hidden: int = 16, labels: int = 5) -> Head:
         (1, 2),
         0.3,
         0.1,
+        (3,),
         MAPS,
         normal(hidden, reads),
         normal(hidden),
@@ -86,7 +87,7 @@ def test_a_head_can_be_taken_out_of_the_graph_again() -> None:
     head = replace(a_head(pooled_width(backbone, MAPS)), ensemble_rows=())
     append_head(backbone, head)
     found = head_of(cut(backbone.pack(), []))
-    assert found.maps == MAPS
+    assert found.maps == MAPS and found.neutral == (3,) and found.ensemble_label == 0
     assert head.hidden_weights is not None and found.hidden_weights is not None
     assert np.array_equal(found.hidden_weights, head.hidden_weights.astype(np.float16).astype(np.float32))
 

@@ -29,6 +29,9 @@ RELEASE_BELOW = 2.0
 """Margin between threshold and release."""
 AMBIGUOUS = frozenset({"explosion", "thunderstorm"})
 """Neither shot nor false alarm; reported by themselves."""
+NEUTRAL = frozenset({"explosion"})
+"""Labels that do not count against a shot. With explosions as rivals, a head learns how the shots of one collection
+differ from its explosions, and finds fewer of other guns (docs/adr/0014); and an explosion is worth a look, too."""
 CITY = frozenset({
     "engine", "washing_machine", "vacuum_cleaner", "airplane", "train", "car_horn", "siren", "helicopter",
     "toilet_flush", "clock_alarm", "church_bells", "jackhammer",
@@ -131,14 +134,20 @@ def learn(table: Table, recipe: Recipe, progress: Progress, processes: int | Non
 
 
 def hear(
-    specs: Sequence[Spec], fold_of: Mapping[str, int], fitted: Fitted, embedder: Embedder, progress: Progress
+    specs: Sequence[Spec],
+    fold_of: Mapping[str, int],
+    fitted: Fitted,
+    embedder: Embedder,
+    progress: Progress,
+    labels: Sequence[str] = (),
 ) -> list[Heard]:
-    """Margins of ``specs``, each by the classifier without its fold."""
+    """Margins of ``specs``, each by the classifier without its fold. ``labels`` are those of its columns."""
+    neutral = [number for number, label in enumerate(labels) if label in NEUTRAL]
     found = []
     jobs = (Job(f"judged {spec.key}", render, (spec,)) for spec in specs)
     for number, (spec, track) in enumerate(zip(specs, embedder.tracks(jobs), strict=True)):
         logits = fitted.without[fold_of[spec.recording]].logits(track.steps)
-        found.append(Heard(spec, Judged(spec.recording, margins(logits, 0), track.seconds)))
+        found.append(Heard(spec, Judged(spec.recording, margins(logits, 0, neutral), track.seconds)))
         progress("hear", number + 1, len(specs))
     return found
 
@@ -149,9 +158,11 @@ def decide(heard: Sequence[Heard], per_hour: float) -> Decided:
     shots = [one.judged for one in heard if one.spec.label == SHOT]
     quiet = [one.judged for one in heard if one.spec.label not in {SHOT, BACKGROUND} | AMBIGUOUS | CITY]
     ambience = [one.judged for one in heard if one.spec.label == BACKGROUND]
+    # With nothing of the field to set it on, and no ambience, whatever else there is has to do.
+    rest = [one.judged for one in heard if one.spec.label != SHOT]
     best: Decided | None = None
     for hits in (2, 1):
-        threshold = threshold_at(quiet or ambience, per_hour, RELEASE_BELOW, hits, HOP_S)
+        threshold = threshold_at(quiet or ambience or rest, per_hour, RELEASE_BELOW, hits, HOP_S)
         if ambience:
             # Nothing of a forest alone may sound an alarm, whatever rate is promised for its confusable sounds.
             threshold = max(threshold, threshold_at(ambience, 0.0, RELEASE_BELOW, hits, HOP_S))

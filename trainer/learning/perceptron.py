@@ -6,13 +6,17 @@ stream (docs/adr/0015). Adam with decoupled weight decay (Loshchilov and Hutter,
 (Srivastava et al., 2014), He's initialisation, a rate that warms up and falls as half a cosine.
 """
 
-from collections.abc import Callable
+import mmap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+LEAST_BATCH = 32
+RELEASE_EVERY = 50
+"""Mini-batches: what was read of a file is then given back, or all of it would count as this process's memory."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Recipe:
     hidden: int = 96
     """Units of the hidden layer; 0 for a linear classifier."""
     epochs: int = 4
+    least_steps: int = 300
+    """With few rows mini-batches are smaller, and epochs more: so many steps are needed to get anywhere."""
     batch: int = 512
     rate: float = 2e-3
     decay: float = 0.01
@@ -73,17 +79,22 @@ def fit(
         values["c"] = np.zeros(inner, np.float32)
         values["w"] = random.standard_normal((inner, count), dtype=np.float32) * np.float32(np.sqrt(1 / inner))
     optimiser = _Adam(values, recipe.decay)
-    total = recipe.epochs * -(-len(rows) // recipe.batch)
+    batch = min(recipe.batch, max(LEAST_BATCH, len(rows) * recipe.epochs // recipe.least_steps))
+    in_one = -(-len(rows) // batch)
+    epochs = max(recipe.epochs, -(-recipe.least_steps // in_one))
+    total = epochs * in_one
     done = 0
-    for _ in range(recipe.epochs):
+    for _ in range(epochs):
         order = random.permutation(len(rows))
-        for start in range(0, len(order), recipe.batch):
+        for start in range(0, len(order), batch):
             # In the order of the file, which a memory map likes.
-            some = np.sort(order[start : start + recipe.batch])
+            some = np.sort(order[start : start + batch])
             x = (steps[rows[some]].astype(np.float32) - mean) / deviation
             gradients = _gradients(values, x, labels[some], weights[some], recipe, random)
             optimiser.step(gradients, recipe.rate * _schedule(done / total))
             done += 1
+            if done % RELEASE_EVERY == 0:
+                _release(steps)
             progress(done, total)
     return _for_steps(values, mean, deviation)
 
@@ -96,10 +107,10 @@ def balance(labels: NDArray[np.intp]) -> Floats:
     return np.asarray(weights / weights.mean(), np.float32)
 
 
-def margins(logits: Floats, column: int) -> NDArray[np.float64]:
-    """Log-odds of one label against all others, float64 [n], of logits [n, K]."""
+def margins(logits: Floats, column: int, neutral: Sequence[int] = ()) -> NDArray[np.float64]:
+    """Log-odds of one label against all others but the ``neutral`` ones, float64 [n], of logits [n, K]."""
     own = logits[:, column].astype(np.float64)
-    others = np.delete(logits, column, axis=1).astype(np.float64)
+    others = np.delete(logits, [column, *neutral], axis=1).astype(np.float64)
     highest = others.max(axis=1)
     return np.asarray(own - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1)))
 
@@ -149,6 +160,12 @@ class _Adam:
             if value.ndim == 2:
                 value *= np.float32(1 - rate * self._decay)
             value -= np.float32(corrected) * first / (np.sqrt(second) + np.float32(1e-8))
+
+
+def _release(steps: NDArray[np.uint8]) -> None:
+    mapped = getattr(steps, "_mmap", None)
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _schedule(part: float) -> float:
