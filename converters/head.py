@@ -5,8 +5,8 @@ logit L_k = W_k · h + b_k, where h is x itself or, with a hidden layer, max(0, 
 
     m_k = L_k - log(sum over j != k of exp(L_j)),
 
-the log-odds of k against all others. For one label, ``ensemble_label``, some of these may be *neutral* and not count: who
-hears an explosion has not heard that it was no shot. The same label may also get what the backbone already knows:
+the log-odds of k against all others. For one label, ``ensemble_label``, some of these may be *neutral* and not count:
+who hears an explosion has not heard that it was no shot. The same label may also get what the backbone already knows:
 m_k + gain * max over its classes of their logits + offset, by the classifier's own rows. The score is
 sigmoid(m_k / scale): wide, so that scores near 1 stay apart. A float32 softmax ties there.
 
@@ -16,7 +16,7 @@ within ±69 (where 1e-30 is added so that no logarithm is infinite).
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ class Head:
     maps: tuple[int, ...] = ()
     """Inner maps that are read behind the embedding."""
     hidden_weights: NDArray[np.float32] | None = None
-    """float32 [H, F], of which the graph keeps 16 bits; None without a hidden layer."""
+    """float32 [H, F]; None without a hidden layer. The graph keeps whole numbers as int8 (``in_steps`` makes them), and
+    16 bits of others."""
     hidden_biases: NDArray[np.float32] | None = None
     """float32 [H]."""
 
@@ -94,10 +95,12 @@ def append_head(backbone: Cut, head: Head) -> None:
         return result
 
     def expanded(name: str, values: NDArray[np.float32]) -> int:
-        """Kept as float16: half the size, and a hundredth of what int8 steps of the inputs cost."""
-        kept = flatbuffer.add_tensor(model, f"{name}/float16", values.shape, values.astype(np.float16))
+        """Kept small, and made float32 once, when the graph is loaded."""
+        small = _small(values)
+        steps = flatbuffer.steps_of(1.0) if small.dtype == np.int8 else None
+        kept = flatbuffer.add_tensor(model, f"{name}/kept", values.shape, small, quantisation=steps)
         result = flatbuffer.add_tensor(model, name, values.shape)
-        flatbuffer.add_operator(model, Operator.DEQUANTIZE, [kept], [result], version=3)
+        flatbuffer.add_operator(model, Operator.DEQUANTIZE, [kept], [result], version=3 if steps is None else 2)
         return result
 
     read = backbone.embedding
@@ -138,6 +141,28 @@ def append_head(backbone: Cut, head: Head) -> None:
     graph.outputs = [scores, *graph.outputs]
 
 
+def in_steps(head: Head) -> Head:
+    """Nearly the same head, its hidden weights whole numbers from -127 to 127, which the graph keeps in a byte each.
+
+    Each row is divided by a positive step and rounded; as max(0, s * z) = s * max(0, z), the step moves on into the
+    columns of ``weights``.
+    """
+    if head.hidden_weights is None or head.hidden_biases is None:
+        return head
+    step = np.maximum(np.abs(head.hidden_weights).max(axis=1), 1e-12).astype(np.float64) / 127
+    return replace(
+        head,
+        weights=(head.weights * step).astype(np.float32),
+        hidden_weights=np.rint(head.hidden_weights / step[:, None]).astype(np.float32),
+        hidden_biases=(head.hidden_biases / step).astype(np.float32),
+    )
+
+
+def _small(values: NDArray[np.float32]) -> NDArray[Any]:
+    whole = np.abs(values).max(initial=0) <= 127 and bool((values == np.rint(values)).all())
+    return values.astype(np.int8 if whole else np.float16)
+
+
 def _rivals(head: Head) -> NDArray[np.float32]:
     """What counts against each label: float32 [K, K], 1 where it does."""
     rivals = 1 - np.eye(len(head.biases), dtype=np.float32)
@@ -162,9 +187,9 @@ def head_of(backbone: Cut) -> Head:
     weights, biases = values("logits/weights"), values("logits/biases")
     scale = 1 / float(values("margins/weights")[0, 0])
     inner: dict[str, Any] = {"maps": tuple(int(n.split("/")[1]) for n in named if re.fullmatch(r"inner/\d+/mean", n))}
-    if "head/hidden/weights/float16" in named:
-        halved = flatbuffer.constant(model, named["head/hidden/weights/float16"], "<f2")
-        inner |= {"hidden_weights": halved.astype(np.float32), "hidden_biases": values("hidden/biases")}
+    if kept := named.get("head/hidden/weights/kept"):
+        small = flatbuffer.constant(model, kept, "<i1" if kept.type == schema.TensorType.INT8 else "<f2")
+        inner |= {"hidden_weights": small.astype(np.float32), "hidden_biases": values("hidden/biases")}
     rivals = values("own_and_others/weights")[len(biases) :] + np.eye(len(biases), dtype=np.float32)
     lenient = int(rivals.sum(axis=1).argmin())
     inner["neutral"] = tuple(int(k) for k in np.flatnonzero(rivals[lenient] == 0))
@@ -193,7 +218,7 @@ def head_margins(backbone: Cut, head: Head, read: NDArray[np.float32]) -> NDArra
     vectors = read.astype(np.float64)
     inner = vectors
     if head.hidden_weights is not None and head.hidden_biases is not None:
-        kept = head.hidden_weights.astype(np.float16).astype(np.float64)
+        kept = _small(head.hidden_weights).astype(np.float64)
         inner = np.maximum(vectors @ kept.T + head.hidden_biases, 0)
     logits = inner @ head.weights.T.astype(np.float64) + head.biases
     margins = np.empty_like(logits)

@@ -68,6 +68,8 @@ def save(path: Path, about: About, weights: Weights) -> None:
     """Write a head. The same head gives the same bytes."""
     text = json.dumps(about.model_dump(mode="json"), sort_keys=True, indent=1, ensure_ascii=False).encode()
     numbers = {name: value for name, value in vars(weights).items() if value is not None}
+    if (hidden := weights.hidden_weights) is not None and (hidden == hidden.astype(np.int8)).all():
+        numbers["hidden_weights"] = hidden.astype(np.int8)  # whole numbers: a byte is enough
     content = pack_arrays(**numbers, about=np.frombuffer(text, np.uint8))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -78,6 +80,8 @@ def load(path: Path) -> tuple[About, Weights]:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files if name != "about"}
+            if "hidden_weights" in found and found["hidden_weights"].dtype == np.int8:
+                found["hidden_weights"] = found["hidden_weights"].astype(np.float32)
             text = file["about"].tobytes()
         about = About.model_validate_json(text)
         weights = Weights(**found)

@@ -7,7 +7,7 @@ import pytest
 
 from converters.calibration import calibrate
 from converters.flatbuffer import GraphError
-from converters.head import Head, append_head, head_margins, head_of
+from converters.head import Head, append_head, head_margins, head_of, in_steps
 from converters.inner import pooled_width, reading_graph
 from converters.int8_network import float_network, quantised
 from converters.network import random_start
@@ -90,6 +90,29 @@ def test_a_head_can_be_taken_out_of_the_graph_again() -> None:
     assert found.maps == MAPS and found.neutral == (3,) and found.ensemble_label == 0
     assert head.hidden_weights is not None and found.hidden_weights is not None
     assert np.array_equal(found.hidden_weights, head.hidden_weights.astype(np.float16).astype(np.float32))
+
+
+def test_a_head_in_steps_is_nearly_the_same_and_half_the_size() -> None:
+    backbone = narrow()
+    head = replace(a_head(pooled_width(backbone, MAPS)), ensemble_rows=())
+    small = in_steps(head)
+    parts = prepared(reading_graph(narrow(), MAPS))
+    reader = Graph(parts.graph)
+    reads = np.stack([read_of(reader, [one.name for one in parts.features], patch) for patch in PATCHES])
+    wanted, found = (head_margins(backbone, one, reads) for one in (head, small))
+    assert np.abs(wanted - found).max() < 0.02 * wanted.std()
+    content = []
+    for one in (head, small):
+        cut_off = narrow()
+        append_head(cut_off, one)
+        content.append(cut_off.pack())
+    assert head.hidden_weights is not None
+    assert len(content[0]) - len(content[1]) == pytest.approx(head.hidden_weights.size, rel=0.05)
+    graph = Graph(content[1])
+    graph.feed(PATCHES[:1])
+    assert graph.output("scores") == pytest.approx(1 / (1 + np.exp(-found[0] / head.scale)), abs=2e-5)
+    again = head_of(cut(content[1], []))
+    assert np.array_equal(again.hidden_weights, small.hidden_weights)
 
 
 def test_a_map_that_is_not_there_is_named() -> None:
