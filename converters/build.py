@@ -7,7 +7,7 @@ from pathlib import Path
 from converters.backbone_file import Backbone, open_backbone, pack_backbone
 from converters.flatbuffer import GraphError
 from converters.golden import golden
-from converters.head import Head, append_head, head_of
+from converters.head import Head, append_head, head_of, in_steps
 from converters.head_file import GUN_SHOT, About, Weights, load
 from edge.detection import audioset, model_file
 from edge.detection.graph import Graph
@@ -52,7 +52,7 @@ def with_backbone(content: bytes, about: About, weights: Weights, name: str = "t
     head = head_from(about, weights, backbone)
     context = [label for label in audioset.CONTEXT if label in backbone.classes]
     network = backbone.cut(context)
-    append_head(network, head)
+    append_head(network, in_steps(head))
     graph = network.pack()
     manifest = Manifest.model_validate(
         {

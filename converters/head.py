@@ -1,7 +1,7 @@
 """A head in the graph: from what the network sees to one score per label, in builtin float operators.
 
-It reads x: the embedding and, where it asks for them, pooled inner maps (``converters.inner``). Label k has the
-logit L_k = W_k · h + b_k, where h is x itself or, with a hidden layer, max(0, V · x + c), and the margin
+It reads x: pooled inner maps (``converters.inner``) or, where it names none, the embedding. Label k has the logit
+L_k = W_k · h + b_k, where h is x itself or, with a hidden layer, max(0, V · x + c), and the margin
 
     m_k = L_k - log(sum over j != k of exp(L_j)),
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from converters import flatbuffer
 from converters.flatbuffer import GraphError, Operator
-from converters.inner import append_pooled, pooled_width
+from converters.inner import append_pooled, reading_width
 from converters.yamnet import Cut
 
 _TINY = 1e-30
@@ -47,7 +47,7 @@ class Head:
     neutral: tuple[int, ...] = ()
     """Labels that are no rivals of ``ensemble_label``."""
     maps: tuple[int, ...] = ()
-    """Inner maps that are read behind the embedding."""
+    """Inner maps that are read; none for the embedding. With maps there are no ``ensemble_rows``."""
     hidden_weights: NDArray[np.float32] | None = None
     """float32 [H, F]; None without a hidden layer. The graph keeps whole numbers as int8 (``in_steps`` makes them), and
     16 bits of others."""
@@ -66,10 +66,12 @@ def append_head(backbone: Cut, head: Head) -> None:
     Raises:
         GraphError: the head is for embeddings of another width, or wants a class that the backbone does not have.
     """
-    if head.reads != (width := pooled_width(backbone, head.maps)):
+    if head.reads != (width := reading_width(backbone, head.maps)):
         raise GraphError(
             f"the head is for embeddings of {head.reads} values, this backbone gives {width}; train a head on this one"
         )
+    if head.maps and head.ensemble_rows:
+        raise GraphError("a head on inner maps takes no share of the backbone's own classes")
     if head.ensemble_rows and max(head.ensemble_rows) >= len(backbone.class_biases):
         raise GraphError(
             f"the head wants class {max(head.ensemble_rows)}, this backbone has {len(backbone.class_biases)} classes"
@@ -107,8 +109,7 @@ def append_head(backbone: Cut, head: Head) -> None:
     if pooled := append_pooled(backbone, head.maps):
         options = schema.ConcatenationOptionsT()
         options.axis = 1
-        tensors = [backbone.embedding, *(one.tensor for one in pooled)]
-        read = apply("head/read", Operator.CONCATENATION, tensors, head.reads, options)
+        read = apply("head/read", Operator.CONCATENATION, [one.tensor for one in pooled], head.reads, options)
     if head.hidden_weights is not None and head.hidden_biases is not None:
         biases = flatbuffer.add_tensor(model, "head/hidden/biases", head.hidden_biases.shape, head.hidden_biases)
         positive = schema.FullyConnectedOptionsT()
@@ -149,7 +150,8 @@ def in_steps(head: Head) -> Head:
     """
     if head.hidden_weights is None or head.hidden_biases is None:
         return head
-    step = np.maximum(np.abs(head.hidden_weights).max(axis=1), 1e-12).astype(np.float64) / 127
+    largest = np.abs(head.hidden_weights).max(axis=1).astype(np.float64)
+    step = np.where(largest > 0, largest, 127) / 127
     return replace(
         head,
         weights=(head.weights * step).astype(np.float32),
@@ -228,7 +230,6 @@ def head_margins(backbone: Cut, head: Head, read: NDArray[np.float32]) -> NDArra
         margins[:, k] = logits[:, k] - highest[:, 0] - np.log(np.exp(others - highest).sum(axis=1))
     if head.ensemble_rows:
         rows = list(head.ensemble_rows)
-        embedding = vectors[:, : backbone.width]
-        classes = embedding @ backbone.class_weights[rows].T.astype(np.float64) + backbone.class_biases[rows]
+        classes = vectors @ backbone.class_weights[rows].T.astype(np.float64) + backbone.class_biases[rows]
         margins[:, head.ensemble_label] += head.ensemble_gain * classes.max(axis=1) + head.ensemble_offset
     return margins

@@ -48,7 +48,7 @@ class About(BaseModel):
     backbone_sha256: Sha256
     """The backbone whose embeddings it was trained on; it means nothing on another."""
     maps: list[int] = []
-    """Inner maps of the backbone that are read behind the embedding (``converters.inner``)."""
+    """Inner maps of the backbone that are read, none for its embedding (``converters.inner``)."""
     scale: float = Field(gt=0)
     ensemble_label: Label
     ensemble_classes: list[str]

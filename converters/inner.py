@@ -1,9 +1,9 @@
 """What inner layers of a network see, pooled: the mean and the maximum of each channel over time and frequency.
 
-An embedding is made for the classes that the network was trained on, and the mean over a second of it drowns a shot
-under rain. Earlier layers still have it, and a maximum keeps it: on recordings never heard, a head that also reads
-these finds two to three times as many weak shots as one on the embedding alone (docs/adr/0014). It costs nothing:
-the maps are computed anyway.
+A head reads these, or the embedding. That is made for the classes that the network was trained on, and as a mean over a
+second it drowns a shot under rain. Earlier layers still have it, and a maximum keeps it: on recordings never heard, a
+head on these finds two to three times as many weak shots as one on the embedding (docs/adr/0014), which then adds
+nothing. It costs nothing: the maps are computed anyway.
 
 A *map* is the output of the n-th pointwise convolution, 1 to 13 (0 is the first convolution).
 """
@@ -69,16 +69,21 @@ def append_pooled(backbone: Cut, maps: Sequence[int]) -> list[Pooled]:
     return found
 
 
-def pooled_width(backbone: Cut, maps: Sequence[int]) -> int:
-    """Values that a head reads: those of the embedding and of all pooled maps."""
+def reading_width(backbone: Cut, maps: Sequence[int]) -> int:
+    """Values that a head reads: those of the pooled maps that it names; of the embedding if it names none."""
+    if not maps:
+        return backbone.width
     model = backbone.model
     graph = model.subgraphs[0]
     pointwise = [op for op in graph.operators if flatbuffer.builtin(model, op) == Operator.CONV_2D]
-    return backbone.width + sum(2 * int(graph.tensors[pointwise[n].outputs[0]].shape[-1]) for n in maps)
+    return sum(2 * int(graph.tensors[pointwise[n].outputs[0]].shape[-1]) for n in maps)
 
 
 def reading_graph(backbone: Cut, maps: Sequence[int]) -> bytes:
-    """A graph that gives all that a head reads: ``embedding``, then the pooled maps, each an output of its own."""
+    """A graph that gives what a head reads: the pooled maps, each an output of its own, or ``embedding`` without any.
+
+    Layers behind the last map are left out.
+    """
     pooled = append_pooled(backbone, maps)
-    backbone.model.subgraphs[0].outputs = [backbone.embedding, *(one.tensor for one in pooled)]
+    backbone.model.subgraphs[0].outputs = [one.tensor for one in pooled] or [backbone.embedding]
     return backbone.pack()

@@ -8,7 +8,7 @@ import pytest
 from converters.calibration import calibrate
 from converters.flatbuffer import GraphError
 from converters.head import Head, append_head, head_margins, head_of, in_steps
-from converters.inner import pooled_width, reading_graph
+from converters.inner import reading_graph, reading_width
 from converters.int8_network import float_network, quantised
 from converters.network import random_start
 from converters.yamnet import Cut, cut
@@ -41,7 +41,7 @@ def a_head(reads: int, hidden: int = 16, labels: int = 5) -> Head:
         normal(labels),
         2.0,
         0,
-        (1, 2),
+        (),
         0.3,
         0.1,
         (3,),
@@ -53,17 +53,17 @@ def a_head(reads: int, hidden: int = 16, labels: int = 5) -> Head:
 
 def test_means_and_maxima_are_those_of_the_maps() -> None:
     backbone = narrow()
-    width = pooled_width(backbone, MAPS)
+    width = reading_width(backbone, MAPS)
     parts = prepared(reading_graph(backbone, MAPS))
     names = [one.name for one in parts.features]
-    assert names == ["embedding", "inner/7/mean", "inner/7/maximum", "inner/11/mean", "inner/11/maximum"]
-    assert parts.width == width == 256 + 4 * 128
+    assert names == ["inner/7/mean", "inner/7/maximum", "inner/11/mean", "inner/11/maximum"]
+    assert parts.width == width == 4 * 128
     read = read_of(Graph(parts.graph), names, PATCHES[0])
     plain = Graph(float_network(random_start(0.25, 8, 1), every_output=True))
     plain.feed(PATCHES[:1])
-    for first, number in ((256, 7), (512, 11)):
+    for first, number in ((0, 7), (256, 11)):
         wanted = plain.output(f"layer{2 * number}").reshape(-1, 128)
-        step = 4 * parts.features[2 if number == 7 else 4].scale
+        step = 4 * parts.features[1 if number == 7 else 3].scale
         assert read[first : first + 128] == pytest.approx(wanted.mean(axis=0), abs=step)
         assert read[first + 128 : first + 256] == pytest.approx(wanted.max(axis=0), abs=2 * step)
 
@@ -72,7 +72,7 @@ def test_a_head_with_a_hidden_layer_gives_the_margins_that_numpy_gives() -> None
     parts = prepared(reading_graph(narrow(), MAPS))
     reader = Graph(parts.graph)
     backbone = narrow()
-    head = a_head(pooled_width(backbone, MAPS))
+    head = a_head(reading_width(backbone, MAPS))
     append_head(backbone, head)
     graph = Graph(backbone.pack())
     for patch in PATCHES[:8]:
@@ -84,7 +84,7 @@ def test_a_head_with_a_hidden_layer_gives_the_margins_that_numpy_gives() -> None
 
 def test_a_head_can_be_taken_out_of_the_graph_again() -> None:
     backbone = narrow()
-    head = replace(a_head(pooled_width(backbone, MAPS)), ensemble_rows=())
+    head = replace(a_head(reading_width(backbone, MAPS)), ensemble_rows=())
     append_head(backbone, head)
     found = head_of(cut(backbone.pack(), []))
     assert found.maps == MAPS and found.neutral == (3,) and found.ensemble_label == 0
@@ -94,7 +94,7 @@ def test_a_head_can_be_taken_out_of_the_graph_again() -> None:
 
 def test_a_head_in_steps_is_nearly_the_same_and_half_the_size() -> None:
     backbone = narrow()
-    head = replace(a_head(pooled_width(backbone, MAPS)), ensemble_rows=())
+    head = replace(a_head(reading_width(backbone, MAPS)), ensemble_rows=())
     small = in_steps(head)
     parts = prepared(reading_graph(narrow(), MAPS))
     reader = Graph(parts.graph)
@@ -123,4 +123,4 @@ def test_a_map_that_is_not_there_is_named() -> None:
 def test_a_head_for_other_maps_is_refused() -> None:
     backbone = narrow()
     with pytest.raises(GraphError, match="train a head on this one"):
-        append_head(backbone, a_head(pooled_width(backbone, MAPS) - 1))
+        append_head(backbone, a_head(reading_width(backbone, MAPS) - 1))

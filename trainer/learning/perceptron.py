@@ -23,7 +23,7 @@ RELEASE_EVERY = 50
 class Recipe:
     """How it is fitted."""
 
-    hidden: int = 96
+    hidden: int = 512
     """Units of the hidden layer; 0 for a linear classifier."""
     epochs: int = 4
     least_steps: int = 300
