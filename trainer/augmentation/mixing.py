@@ -10,11 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from edge.audio.logmel import SAMPLE_RATE_HZ
+from trainer.data.decoding import read
 
 BAND_HZ = (300.0, 6000.0)
 """Band in which signal-to-noise ratios are meant: wind and rumble below it hide no shot."""
@@ -45,13 +44,9 @@ def random_of(seed: int, *names: object) -> np.random.Generator:
 
 
 def read_clip(path: Path) -> NDArray[np.float32]:
-    """The first channel at 16 kHz, float32 [n]; resampled as the device does."""
-    frames, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    mono = np.ascontiguousarray(frames[:, 0])
-    if rate == SAMPLE_RATE_HZ:
-        return mono
-    resampled: NDArray[np.float32] = soxr.resample(mono, rate, SAMPLE_RATE_HZ, quality="HQ")
-    return resampled
+    """The first channel at 16 kHz, float32 [n]; as the catalogue read it: what is no number is silence, and of a file
+    that was cut short there is what there is. Raises DecodingError."""
+    return read(path)
 
 
 @lru_cache(maxsize=48)
