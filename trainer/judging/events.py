@@ -34,6 +34,8 @@ class Judged:
 
 def events(margins: NDArray[np.float64], threshold: float, release: float, hits: int, hop_s: float) -> int:
     """Events that the device would confirm in these windows. ``threshold`` and ``release`` are margins."""
+    if not len(margins) or margins.max() < threshold:
+        return 0
     settings = DetectionSettings(hop_s=hop_s)
     # The logic wants scores between 0 and 1: any monotonic map gives the same events.
     scores = 1 / (1 + np.exp(-(margins - threshold)))
