@@ -24,6 +24,9 @@ class Limits:
     """Of any model, at those rates: under it something is broken."""
     over_promise: float = 3.0
     """Measured false alarms over promised ones."""
+    least_allowed: float = 3.0
+    """False alarms that this would allow in the hours that were heard: where it is fewer, one by chance decides, and it
+    is not judged."""
     class_recordings: int = 20
     """A class with fewer recordings in the test is not judged."""
     class_floor: float = 0.30
@@ -101,6 +104,8 @@ def _false_alarms(candidate: Metrics, current: Metrics | None, limits: Limits) -
     )
     if promised is None:
         against_promise = _not_judged(against_promise, f"{told}; nothing was promised")
+    elif limits.over_promise * promised * found.hours < limits.least_allowed:
+        against_promise = _not_judged(against_promise, f"{told}; too short to judge {promised:g} per hour by")
     name = "false alarms per hour, against the upper bound of the model before"
     if current is None:
         before = _not_judged(at_most(name, 0.0, found.per_hour), f"{told}; no model before it")
