@@ -57,10 +57,13 @@ def promote(
     reason: str = "",
     force: bool = False,
     limits: Limits | None = None,
+    held: Gate | None = None,
 ) -> Change:
     """Put a version to use, if the gate lets it follow the one that is in use now.
 
-    The gate is held again, against that very one: it may be another than when the model was made.
+    The gate is held again, against that very one: it may be another than when the model was made. ``held``: the gate as
+    it was held just now, which stands if the model in use is still the one that it was held against. So does the
+    version's own, where the two were judged on different sounds: data grows, and then it was held on the newer ones.
 
     Raises:
         StoreError: no such version, damaged, or in use already.
@@ -72,7 +75,9 @@ def promote(
         if version == before:
             raise StoreError(f"{version} is in use already")
         metrics = metrics_of(store, version)
-        gate = _gate(metrics, metrics_of(store, before) if before else None, limits)
+        if held is None or held.against != before:
+            held = _gate(metrics, metrics_of(store, before) if before else None, limits)
+        gate = held
         broken = [rule for rule in gate.rules if not rule.passed]
         if broken and not force:
             raise RefusedError(f"{version} does not pass the gate:{_told(broken)}\nuse it all the same with --force")
@@ -136,6 +141,8 @@ def _gate(metrics: Metrics, current: Metrics | None, limits: Limits | None) -> G
     try:
         return judge(metrics, current, limits)
     except NotComparableError as error:
+        if metrics.gate is not None and current is not None and metrics.gate.against == current.model.version:
+            return metrics.gate
         rule = Rule(
             name="judged on the same sounds", limit=None, measured=None, passed=False, sense="at least", note=str(error)
         )
