@@ -1,8 +1,9 @@
 """A head as a Keras model file: ``yamnet_classifier.keras``, for people who go on with it in Keras.
 
-Input ``embedding`` float32 [n, D]; output ``scores`` [n, K], the softmax of ``logits``. The margin that the device
-reads is the log-odds of it: log(p / (1 - p)). Standard layers only, so no code of ours is needed to load it. What the
-backbone's own classes add to a head (``ensemble_classes``) is not in it.
+Input ``embedding`` float32 [n, F], all that the head reads: the embedding and, of many heads, pooled inner maps behind
+it. Output ``scores`` [n, K], the softmax of ``logits``; before them, of many heads, ``hidden``. The margin that the
+device reads is the log-odds of it: log(p / (1 - p)). Standard layers only, so no code of ours is needed to load it. What
+the backbone's own classes add to a head (``ensemble_classes``) is not in it.
 """
 
 from pathlib import Path
@@ -16,19 +17,30 @@ from converters.keras_export import read_keras
 
 
 def write_keras_head(
-    path: Path, weights: NDArray[np.float32], biases: NDArray[np.float32], name: str = "yamnet_classifier"
+    path: Path,
+    weights: NDArray[np.float32],
+    biases: NDArray[np.float32],
+    name: str = "yamnet_classifier",
+    hidden: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> None:
-    """``weights`` float32 [K, D], ``biases`` float32 [K]. ``path`` ends in ``.keras``.
+    """``weights`` float32 [K, F], ``biases`` float32 [K]. ``path`` ends in ``.keras``. ``hidden``: weights [H, F] and
+    biases [H] of a hidden layer; then ``weights`` are [K, H].
 
     Raises:
         MissingExtraError: no Keras here.
     """
     keras = needed("keras")
-    embedding = keras.Input((weights.shape[1],), name="embedding")
+    embedding = keras.Input(((weights if hidden is None else hidden[0]).shape[1],), name="embedding")
+    inner, before = embedding, None
+    if hidden is not None:
+        before = keras.layers.Dense(len(hidden[1]), activation="relu", name="hidden")
+        inner = before(embedding)
     logits = keras.layers.Dense(len(biases), name="logits")
-    scores = keras.layers.Softmax(name="scores")(logits(embedding))
+    scores = keras.layers.Softmax(name="scores")(logits(inner))
     model = keras.Model(embedding, scores, name=name)
     logits.set_weights([np.ascontiguousarray(weights.T), biases])
+    if before is not None and hidden is not None:
+        before.set_weights([np.ascontiguousarray(hidden[0].T), hidden[1]])
     with quietly():
         model.save(path)
 
