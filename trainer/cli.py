@@ -5,13 +5,17 @@ import typer
 from trainer.augmentation.commands import augment
 from trainer.data.commands import app as data
 from trainer.distillation.commands import backbone, distill
+from trainer.judging.commands import app as benchmark
 from trainer.models import commands as models
+from trainer.retraining.commands import retrain
 from trainer.synthesis.commands import app as synth
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="From recordings to a model.")
 app.add_typer(data, name="data")
 app.command()(augment)
 app.add_typer(synth, name="synth")
+app.command()(retrain)
+app.add_typer(benchmark, name="benchmark")
 app.command()(distill)
 app.add_typer(backbone, name="backbone")
 for command in (models.evaluate, models.compare, models.report, models.history, models.promote, models.rollback):

@@ -36,6 +36,12 @@ class Recipe:
     seed: int = 1
 
 
+def hidden_for(width: int) -> int:
+    """Hidden units for ``width`` values that are read: more find more on recordings never heard, and make the file
+    larger (docs/adr/0014)."""
+    return max(16, min(512, width * 3 // 8))
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A fitted one: logits = W · max(0, V · steps + c) + b, or W · steps + b."""
