@@ -96,10 +96,10 @@ def over_bed(
     return Rendering(mixed * level, clean * level)
 
 
-def faded(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A copy that rises from and falls to silence within `FADE_S`."""
+def faded(waveform: NDArray[np.float32], fade_s: float = FADE_S) -> NDArray[np.float32]:
+    """A copy that rises from and falls to silence within ``fade_s``, a quarter of it at most."""
     out = waveform.copy()
-    count = min(round(FADE_S * SAMPLE_RATE_HZ), len(out) // 4)
+    count = min(round(fade_s * SAMPLE_RATE_HZ), len(out) // 4)
     if count:
         rise = np.linspace(0, 1, count, dtype=np.float32)
         out[:count] *= rise

@@ -177,7 +177,10 @@ def decide(heard: Sequence[Heard], per_hour: float) -> Decided:
 
 
 def _choose(spec: Spec, peak: NDArray[np.float32], rms: NDArray[np.float32]) -> NDArray[np.intp]:
-    return chosen_for(spec.label, peak, rms, random_of(spec.seed, spec.path.name, spec.kind, spec.number, "windows"))
+    random = random_of(spec.seed, spec.path.name, spec.kind, spec.number, "windows")
+    # Of the plain ones of other sounds any window will do, those with an edge of the clip among them.
+    whole = spec.kind == "plain" and spec.label != SHOT
+    return chosen_for(BACKGROUND if whole else spec.label, peak, rms, random)
 
 
 def _fit(table: Table, recipe: Recipe, without: int | None) -> Classifier:

@@ -17,6 +17,7 @@ from trainer.augmentation.field import DEVICE, in_the_field
 from trainer.augmentation.mixing import (
     Rendering,
     bed,
+    faded,
     gain_to_peak,
     over_bed,
     random_of,
@@ -24,7 +25,7 @@ from trainer.augmentation.mixing import (
 )
 from trainer.data.clip import Clip
 
-VERSION = 1
+VERSION = 2
 """Counted up when a rendering changes: what the cache holds is then computed anew."""
 SHOT, BACKGROUND = "gun_shot", "background"
 SNR_DB = (-3.0, 30.0)
@@ -33,6 +34,8 @@ PIECE_S = 3.0
 """Of a clip, around a loud moment: what is learned from is not what lies between."""
 PAD_S = 0.9
 """Of bed around it: a sound in the field has a before and an after."""
+EDGE_S = 0.5
+"""Of fading at the ends of what is judged."""
 LEAD_S, TAIL_S = 2.5, 1.5
 """Of bed around a whole clip that is judged."""
 JUDGED_DB = {SHOT: (20.0, 10.0, 5.0, 0.0)}
@@ -78,7 +81,8 @@ def render(spec: Spec) -> Rendering:
         return _judged(waveform, spec, random)
     piece = _piece(waveform, random)
     if spec.kind == "plain":
-        clean = np.pad(piece, SAMPLE_RATE_HZ // 2)
+        # Sound that begins or breaks off is an edge, and edges are no shots: the others have theirs, shots have none.
+        clean = np.pad(faded(piece) if spec.label == SHOT else piece, SAMPLE_RATE_HZ // 2)
         return Rendering(clean, clean)
     without = spec.without if spec.label == SHOT else spec.without | NOT_BURST
     # What the microphone does to a sound it does to the bed as well, so that only comes after mixing.
@@ -142,7 +146,8 @@ def _judged(waveform: NDArray[np.float32], spec: Spec, random: np.random.Generat
         return Rendering(waveform, waveform)
     lead, tail = round(LEAD_S * SAMPLE_RATE_HZ), round(TAIL_S * SAMPLE_RATE_HZ)
     below = bed(spec.beds, lead + len(waveform) + tail, random)
-    return over_bed(waveform, below, lead, spec.snr_db, random)
+    # A file that begins or ends in the middle of its bed holds an edge there that no forest has.
+    return over_bed(waveform, faded(below, EDGE_S), lead, spec.snr_db, random)
 
 
 def _piece(waveform: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:

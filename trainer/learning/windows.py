@@ -27,7 +27,7 @@ def chosen_for(
     if label in IMPULSIVE:
         rows = np.flatnonzero(peak >= 0.35 * peak.max())
     elif label == "background":
-        rows = np.arange(len(rms))
+        rows = np.flatnonzero(rms > 0)
     else:
         rows = np.flatnonzero(rms >= 0.1 * rms.max())
     most = MOST.get(label, MOST_OF_OTHERS)
