@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
 from converters.backbone import BackboneError, find_yamnet  # noqa: E402
-from converters.build import model_from_yamnet  # noqa: E402
+from edge.detection.choice import default_model  # noqa: E402
 
 WINDOW_S = 0.975
 """15600 samples at 16 kHz: no window can be scored before."""
@@ -60,7 +59,7 @@ def main() -> int:
         description="What EcoSight costs, beside its limits. Unknown arguments go to `ecosight-edge bench`.",
     )
     parser.add_argument("--long", action="store_true", help="also 24 hours of audio, replayed")
-    parser.add_argument("--model", type=Path, help="model file; else one is made of Google's file")
+    parser.add_argument("--model", type=Path, help="model file; else the one that ships")
     options, passed_on = parser.parse_known_args()
     console = Console()
     try:
@@ -68,15 +67,8 @@ def main() -> int:
     except BackboneError as error:
         console.print(f"bench: without a baseline: {error}", markup=False)
         yamnet = None
-    if yamnet is None and options.model is None:
-        console.print("bench: and without a model there is nothing to measure; name one with --model", markup=False)
-        return 1
-    with tempfile.TemporaryDirectory(prefix="ecosight-bench-") as folder:
-        model = options.model
-        if model is None and yamnet is not None:
-            model = Path(folder) / "model.tflite"
-            model_from_yamnet(yamnet, model)
-        found = _measure_all(console, model.absolute(), yamnet, options.long, passed_on)
+    model = options.model or default_model()
+    found = _measure_all(console, model.absolute(), yamnet, options.long, passed_on)
     print_table(console, found)
     return 0
 

@@ -19,8 +19,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from converters.backbone import BackboneError, find_yamnet
-from converters.build import model_from_yamnet
 from edge.bench import BrokerError, private_broker
 from edge.delivery.messages import ROOT, Alert, Clip
 from trainer.synthesis.scene import Annotation, write_scene
@@ -39,10 +37,6 @@ def main() -> int:
     options = parser.parse_args()
     if options.recording is not None and not options.recording.is_file():
         return _refused(f"{options.recording}: no such recording")
-    try:
-        model = _model()
-    except BackboneError as error:
-        return _refused(str(error))
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     recording, annotations = _scene() if options.recording is None else (options.recording.resolve(), None)
@@ -51,7 +45,7 @@ def main() -> int:
             if port is None:
                 return _refused("mosquitto is not installed (apt-get install mosquitto)")
             viewer = Viewer(port, fast=options.fast)
-            code = _listen(_configure(port, model, recording, options.fast))
+            code = _listen(_configure(port, recording, options.fast))
             viewer.settle()
     except BrokerError as error:
         return _refused(str(error))
@@ -73,30 +67,17 @@ def _last_words() -> str:
     return message.strip() if found else ""
 
 
-def _model() -> Path:
-    """The shipped default model where there is one, else one made from Google's YAMNet."""
-    shipped = sorted((HOME / "edge" / "models").glob("*.tflite"))
-    if shipped:
-        return shipped[0]
-    yamnet = find_yamnet(HOME / ".cache", [HOME.parent / "shared" / "data" / "yamnet" / "yamnet.tflite"])
-    model = HOME / ".cache" / "demo-model.tflite"
-    model.parent.mkdir(exist_ok=True)
-    model_from_yamnet(yamnet, model)
-    return model
-
-
 def _scene() -> tuple[Path, list[Annotation]]:
     path = OUT / "scene.wav"
     return path, write_scene(path, SCENE_SEED)
 
 
-def _configure(port: int, model: Path, recording: Path, fast: bool) -> Path:
+def _configure(port: int, recording: Path, fast: bool) -> Path:
     tree = {
         "site": SITE,
         "device": DEVICE,
         "state_dir": str(OUT / "state"),
         "audio": {"source": "file", "location": str(recording), "pace": "fast" if fast else "real_time"},
-        "detection": {"model": str(model)},
         "clips": {"free_floor_bytes": 0},
         "mqtt": {"host": "127.0.0.1", "port": port},
     }

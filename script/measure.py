@@ -6,7 +6,7 @@
     script/measure.py soak [--hours 24]        memory growth over hours of sound, replayed by the daemon itself
     script/measure.py gate                     what the energy gate saves on quiet sound
 
-Needs Google's file (ECOSIGHT_YAMNET) or a model (--model), Mosquitto, Swift for `upload`, PulseAudio for `--pulse`.
+Measures the model that ships, or another (--model). Needs Mosquitto, Swift for `upload`, PulseAudio for `--pulse`.
 Prints one JSON object.
 """
 
@@ -28,9 +28,8 @@ from numpy.typing import NDArray
 HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
-from converters.backbone import find_yamnet  # noqa: E402
-from converters.build import model_from_yamnet  # noqa: E402
 from edge.bench import daemon_cost, private_broker, rss_mib  # noqa: E402
+from edge.detection.choice import default_model  # noqa: E402
 from tests.integration.receiver import Receiver, wait_until  # noqa: E402
 from tests.running import SITE, RunningDaemon  # noqa: E402
 from trainer.synthesis.scene import ambience, demo_scene  # noqa: E402
@@ -48,7 +47,7 @@ def main() -> int:
     parser.add_argument("--pulse", action="store_true", help="latency through a real PulseAudio capture")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ecosight-measure-") as folder:
-        model = options.model or _model(Path(folder))
+        model = options.model or default_model()
         figures = {
             "latency": lambda: (pulse_latency if options.pulse else latency)(Path(folder), model, options.shots),
             "upload": lambda: upload(Path(folder), model),
@@ -57,14 +56,6 @@ def main() -> int:
         }[options.what]()
     print(json.dumps(figures, indent=2))
     return 0
-
-
-def _model(folder: Path) -> Path:
-    path = folder / "model.tflite"
-    model_from_yamnet(
-        find_yamnet(HOME / ".cache", [HOME.parent / "shared" / "data" / "yamnet" / "yamnet.tflite"]), path
-    )
-    return path
 
 
 def _shot() -> NDArray[np.float32]:

@@ -42,6 +42,13 @@ class Choice:
         return ["model:refused"] if self.refused else []
 
 
+def default_model() -> Path:
+    """The model that ships. Raises NoModelError: this installation is not whole."""
+    for path in sorted(SHIPPED.glob("*.tflite")):
+        return path
+    raise NoModelError(f"no model in {SHIPPED}: install EcoSight again")
+
+
 def candidates(configured: Path | None, state_dir: Path) -> Iterator[Path]:
     """Model files in the order in which they are tried; they need not exist."""
     installed = state_dir / "models"

@@ -45,7 +45,7 @@ def retrain(
     backbone: Annotated[
         Path | None,
         typer.Option(
-            help="The network; else Google's YAMNet: ECOSIGHT_YAMNET, yamnet/ in --data, the cache, or a download."
+            help="The network: a backbone, a model file, Google's yamnet.tflite; else that of the model that ships."
         ),
     ] = None,
     name: Annotated[str, typer.Option(help="What the model is called.")] = "gun-shot",

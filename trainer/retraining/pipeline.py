@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from converters.backbone import find_yamnet
 from converters.build import taken_apart
 from edge.detection import model_file
+from edge.detection.choice import default_model
 from trainer.embedding.embedder import Embedder
 from trainer.judging.metrics import Metrics
 from trainer.learning.reading import Reading, reading_of
@@ -83,7 +83,7 @@ class _Run:
                 return Outcome("nothing to do", "; ".join(verdict.looked_at), material=material)
             telling.say(f"set off by: {verdict.reason}")
             reason = "; ".join(filter(None, (f"trigger: {verdict.reason}", request.reason)))
-        reading = self._reading(material)
+        reading = self._reading()
         with Embedder(reading.steps, request.cache, request.processes, request.cluster, say=telling.say) as embedder:
             learned = learn_head(material.learned, reading, embedder, request, self._kept, telling)
             told = self._told(material, learned)
@@ -107,12 +107,9 @@ class _Run:
         metrics = metrics.model_copy(update={"notes": [*telling.notes, *metrics.notes][:100]})
         return self._finish(material, learned, model, bench, metrics, reason)
 
-    def _reading(self, material: Material) -> Reading:
-        path = self._request.backbone
-        if path is None:
-            path = find_yamnet(
-                self._request.cache, [Path(one) / "yamnet" / "yamnet.tflite" for one in material.folders]
-            )
+    def _reading(self) -> Reading:
+        # The network of the model that ships has learned shots under rain; Google's, which is larger, has not.
+        path = self._request.backbone or default_model()
         self._backbone = model_file.read_bytes(path)
         return reading_of(self._backbone, name=str(path))
 

@@ -29,7 +29,7 @@ class Request:
     models: Path = Path("models")
     cache: Path = Path(".cache")
     backbone: Path | None = None
-    """None: Google's YAMNet, wherever it is."""
+    """None: the network of the model that ships."""
     name: str = "gun-shot"
     variants: int = 5
     """Of each clip in the field; of a shot three times as many, for there are few."""
