@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from converters.build import model_from_yamnet
+from edge.detection.choice import default_model
 from trainer.synthesis.scene import ambience, demo_scene
 
 RATE_HZ = 48_000
 
 
 @pytest.fixture(scope="session")
-def model(yamnet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model() -> Path:
+    """The model that ships."""
+    return default_model()
+
+
+@pytest.fixture(scope="session")
+def full_size_model(yamnet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model file that `ecosight-convert yamnet` makes of Google's network."""
     path = tmp_path_factory.mktemp("model") / "model.tflite"
     model_from_yamnet(yamnet, path)
