@@ -25,11 +25,13 @@ from trainer.augmentation.mixing import (
 )
 from trainer.data.clip import Clip
 
-VERSION = 2
+VERSION = 3
 """Counted up when a rendering changes: what the cache holds is then computed anew."""
 SHOT, BACKGROUND = "gun_shot", "background"
 SNR_DB = (-3.0, 30.0)
 """Of what is learned from."""
+PLAIN_SNR_DB = 45.0
+"""Of a shot as it is over its bed."""
 PIECE_S = 3.0
 """Of a clip, around a loud moment: what is learned from is not what lies between."""
 PAD_S = 0.9
@@ -81,9 +83,7 @@ def render(spec: Spec) -> Rendering:
         return _judged(waveform, spec, random)
     piece = _piece(waveform, random)
     if spec.kind == "plain":
-        # Sound that begins or breaks off is an edge, and edges are no shots: the others have theirs, shots have none.
-        clean = np.pad(faded(piece) if spec.label == SHOT else piece, SAMPLE_RATE_HZ // 2)
-        return Rendering(clean, clean)
+        return _plain(piece, spec, random)
     without = spec.without if spec.label == SHOT else spec.without | NOT_BURST
     # What the microphone does to a sound it does to the bed as well, so that only comes after mixing.
     piece = in_the_field(piece, random, without | frozenset(DEVICE))[: round(2 * PIECE_S * SAMPLE_RATE_HZ)]
@@ -139,6 +139,18 @@ def _group(beds: Mapping[int, Sequence[Clip]], fold: int) -> tuple[tuple[Path, .
     chosen = beds.get(fold, ())
     digest = "-".join(sorted(clip.sha256[:8] for clip in chosen))
     return tuple(clip.path for clip in chosen), f"{fold}:{random_of(0, digest).integers(1 << 32):08x}" if chosen else ""
+
+
+def _plain(piece: NDArray[np.float32], spec: Spec, random: np.random.Generator) -> Rendering:
+    """The clip as it is. Against digital silence, other sounds have an edge or a fade: neither is a shot, so shots have
+    none, and stand over a bed far below them."""
+    half = SAMPLE_RATE_HZ // 2
+    if spec.label == SHOT and spec.beds:
+        return over_bed(piece, bed(spec.beds, len(piece) + 2 * half, random), half, PLAIN_SNR_DB, random)
+    if spec.label == SHOT or random.random() < 0.5:
+        piece = faded(piece, float(random.uniform(0.02, EDGE_S)))
+    clean = np.pad(piece, half)
+    return Rendering(clean, clean)
 
 
 def _judged(waveform: NDArray[np.float32], spec: Spec, random: np.random.Generator) -> Rendering:

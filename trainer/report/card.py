@@ -6,6 +6,7 @@ After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). It goes in
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from converters.backbone import YAMNET_SHA256
 from edge.detection.model_file import Manifest
 from trainer.judging.metrics import Metrics, Recalls
 from trainer.report.figures import headline, number, rate, share
@@ -21,6 +22,11 @@ ATTRIBUTIONS = {
 }
 """Whom to name, by how a clip's source begins."""
 YAMNET = "The network comes from YAMNet, by Google (Apache-2.0)."
+OURS = (
+    "The network is one of `ecosight-trainer distill`: random at first, taught by YAMNet, by Google (Apache-2.0), on "
+    "mixes of made sound and of recordings that may ship. It heard those of the training part, so a threshold set on "
+    "these promises fewer false alarms than there are; the figures above are of recordings that it never heard."
+)
 
 
 def card_of(manifest: Manifest, metrics: Metrics) -> str:
@@ -59,8 +65,15 @@ recordings, {metrics.dataset.hours:.2f} h (SHA-256 `{metrics.dataset.sha256}`).
 
 {_licences(manifest.training)}
 {_list(_attributions(manifest))}
-The model is under {manifest.licence}.
+{_licence(manifest.licence)}
 """
+
+
+def _licence(text: str) -> str:
+    """A licence, or why there is none: ``not for distribution: learned from …``."""
+    if text.startswith("not "):
+        return f"**{text[0].upper()}{text[1:]}.** Use it where you trained it, and pass it on to nobody."
+    return f"The model is under {text}."
 
 
 def _recalls(metrics: Metrics) -> str:
@@ -101,7 +114,8 @@ def _attributions(manifest: Manifest) -> list[str]:
     sources = [str(source) for source in manifest.training.get("clips_by_source", {})]
     named = [text for start, text in ATTRIBUTIONS.items() if any(source.startswith(start) for source in sources)]
     own = [str(line) for line in manifest.training.get("attributions", [])]
-    return [*([YAMNET] if manifest.backbone_sha256 else []), *named, *own]
+    network = {YAMNET_SHA256: [YAMNET], None: []}.get(manifest.backbone_sha256, [OURS])
+    return [*network, *named, *own]
 
 
 def _list(lines: Sequence[str]) -> str:
