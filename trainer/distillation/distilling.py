@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.flatbuffer import GraphError
+from edge.detection import audioset
 from edge.detection.waveform_yamnet import read_labels
 from trainer.data.catalogue import Catalogue
 from trainer.data.clip import Clip
 from trainer.data.licences import split_by_licence
 from trainer.data.split import part_of
-from trainer.distillation.bank import BankPlan, make_bank
+from trainer.distillation.bank import SHOT, BankPlan, make_bank
 from trainer.distillation.export import backbone_of_network, parity
 from trainer.distillation.mixes import Mixer
 from trainer.distillation.training import Plan, Progress, teach
+from trainer.distillation.voices import shift_for, shifted, teacher_of_speech
 
 WINDOW_S = 0.96
 CALIBRATION = 600
@@ -53,6 +55,11 @@ def distil(wanted: Request, say: Callable[[str], None]) -> str:
     student = teach(bank, folder, wanted.yamnet, plan, wanted.work / f"student-{bank.digest}", tell, wanted.threads)
     network = student.network()
     mixes = Mixer(bank, 77).draw(CALIBRATION + 200).patches
+    content = backbone_of_network(network, classes, mixes[:CALIBRATION])
+    row = classes.index(audioset.SPEECH)
+    shift = shift_for(content, teacher_of_speech(wanted.yamnet), row, [one for one in clips if one.label != SHOT])
+    say(f"voices: logits raised by {shift:.2f}")
+    network = shifted(network, classes, shift)
     content = backbone_of_network(network, classes, mixes[:CALIBRATION])
     found = parity(network, content, mixes[CALIBRATION:])
     if found.embedding_correlation < 0.97:
