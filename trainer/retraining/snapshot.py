@@ -11,6 +11,7 @@ from trainer.retraining.material import Material
 from trainer.retraining.request import Request
 
 OURS = "Apache-2.0"
+NOT_STATED = "not stated"
 
 
 def facts(material: Material, request: Request, windows: int) -> dict[str, Any]:
@@ -39,15 +40,10 @@ def licence_of_model(clips: tuple[Clip, ...]) -> str:
     if not forbidding:
         return OURS
     told = [
-        f"{count} clip{'' if count == 1 else 's'} whose licence is not stated"
-        if name == NOT_STATED
-        else f"{count} clip{'' if count == 1 else 's'} under {name}"
+        f"{_clips(count)} whose licence is not stated" if name == NOT_STATED else f"{_clips(count)} under {name}"
         for name, count in forbidding.most_common()
     ]
     return f"not for distribution: learned from {', '.join(told)}"
-
-
-NOT_STATED = "not stated"
 
 
 def licence_in_words(clip: Clip) -> str:
@@ -67,7 +63,7 @@ def attributions(clips: tuple[Clip, ...]) -> list[str]:
         if not known and (name := licence_in_words(clip)) != OWN:
             found.setdefault(clip.source or "a source without a name", Counter())[name] += 1
     return [
-        f"{source}: {', '.join(f'{count} clips ({name})' for name, count in licences.most_common())}."
+        f"{source}: {', '.join(f'{_clips(count)} ({name})' for name, count in licences.most_common())}."
         for source, licences in sorted(found.items())
     ]
 
@@ -78,6 +74,10 @@ def _permits(clip: Clip) -> bool:
     except LicenceError:
         return False
     return True
+
+
+def _clips(count: int) -> str:
+    return f"{count} clip" if count == 1 else f"{count} clips"
 
 
 def _counted(names: Any) -> dict[str, int]:

@@ -23,7 +23,7 @@ from trainer.retraining.telling import Telling
 RATE = 16_000
 COUNTS = {"gun_shot": (8, 6), "rain": (6, 6), "chainsaw": (4, 1), "background": (4, 2)}
 """Recordings that are learned from, and of the test part."""
-TONES_HZ = {"rain": 400.0, "chainsaw": 900.0, "explosion": 1500.0}
+TONES_HZ = {"rain": 400.0, "chainsaw": 900.0, "explosion": 1500.0, "siren": 2500.0}
 LICENCE = "CC0"
 
 
