@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 LEAST_BATCH = 32
-RELEASE_EVERY = 50
-"""Mini-batches: what was read of a file is then given back, or all of it would count as this process's memory."""
+RELEASE_EVERY = 8
+"""Mini-batches: what was read of a file is then given back, or all of it would count as this process's memory. Each row
+brings 64 KiB along."""
+HELD_BYTES = 400 << 20
+"""A file that is no larger may stay."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ class _Adam:
 
 def _release(steps: NDArray[np.uint8]) -> None:
     mapped = getattr(steps, "_mmap", None)
-    if isinstance(mapped, mmap.mmap):
+    if isinstance(mapped, mmap.mmap) and steps.nbytes > HELD_BYTES:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
@@ -186,6 +189,7 @@ def _moments(steps: NDArray[np.uint8], rows: NDArray[np.intp]) -> tuple[Floats, 
         x = steps[some[first : first + 1024]].astype(np.float64)
         total += x.sum(axis=0)
         squares += np.square(x).sum(axis=0)
+        _release(steps)
     mean = total / len(some)
     deviation = np.sqrt(np.maximum(squares / len(some) - mean**2, 0.25))
     return mean.astype(np.float32), deviation.astype(np.float32)

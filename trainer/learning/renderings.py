@@ -108,9 +108,9 @@ def learned(
 ) -> Iterator[Spec]:  # fmt: skip
     """Specs to learn from: each clip as it is, and ``variants`` times in the field (``of_shots`` times for shots), over
     beds of its recording's own fold."""
+    groups = {fold: _group(beds, fold) for fold in set(fold_of.values())}
     for clip in clips:
-        fold = fold_of[clip.recording]
-        below, group = _group(beds, fold)
+        below, group = groups[fold_of[clip.recording]]
         yield Spec("plain", clip.path, clip.sha256, clip.label, clip.recording, seed=seed)
         for number in range(of_shots if clip.label == SHOT else variants):
             yield Spec(
@@ -122,6 +122,7 @@ def judged(
     clips: Iterable[Clip], beds: Mapping[int, Sequence[Clip]], fold_of: Mapping[str, int], seed: int
 ) -> Iterator[Spec]:
     """Specs to judge on: whole clips, at most two of a recording, over beds of their fold; beds as they are."""
+    groups = {fold: _group(beds, fold) for fold in set(fold_of.values())}
     seen: dict[str, int] = {}
     for clip in clips:
         seen[clip.recording] = seen.get(clip.recording, 0) + 1
@@ -130,7 +131,7 @@ def judged(
             continue
         if seen[clip.recording] > 2:
             continue
-        below, group = _group(beds, fold_of[clip.recording])
+        below, group = groups[fold_of[clip.recording]]
         for snr_db in judged_at(clip.label):
             yield Spec("judged", clip.path, clip.sha256, clip.label, clip.recording, 0, snr_db, below, group, seed=seed)
 
