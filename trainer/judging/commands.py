@@ -35,6 +35,7 @@ def make(
     from trainer.data.adding import add
     from trainer.data.catalogue import Catalogue
     from trainer.judging.benchmark import in_part, specs_of, write_sounds
+    from trainer.learning.renderings import SHOT
     from trainer.progress import bars
 
     with _clear_errors("make"), bars() as progress:
@@ -44,7 +45,12 @@ def make(
             clips = [clip for clip in opened.clips() if clip.path.is_relative_to(root)]
         if added.refused:
             typer.echo(f"{len(added.refused)} files cannot be used; `ecosight-trainer data check` names them", err=True)
-        specs = specs_of(in_part(clips, part), seed)
+        some = in_part(clips, part)
+        if clips and not any(clip.label == SHOT for clip in some):
+            _fail(
+                "make", f"no recording labelled {SHOT} belongs to the part {part!r}; see `ecosight-trainer data list`"
+            )
+        specs = specs_of(some, seed)
         sounds = write_sounds(specs, folder, f"benchmark of {root.name} ({part})", processes, progress)
     typer.echo(f"{folder}: {sounds.name} {sounds.version}, {len(sounds.sounds)} sounds")
 

@@ -49,8 +49,8 @@ def too_few(tested: Sequence[Clip]) -> str:
     return (
         f"the test part holds {len(shots)} recordings of shots and {len(others)} of other sounds of the field, fewer "
         f"than {FEWEST}: everything is judged on, each recording by a head that did not learn from it, and what ships "
-        "is a head that learned from all. Expect it to do a little less well than stated; more recordings give surer "
-        "figures"
+        "is a head that learned from all. The threshold was set on the same recordings, so the figures flatter; more "
+        "recordings give honest ones"
     )
 
 

@@ -50,6 +50,9 @@ def retrain(
     ] = None,
     name: Annotated[str, typer.Option(help="What the model is called.")] = "gun-shot",
     variants: Annotated[int, typer.Option(min=0, help="Renderings of each clip in the field; of shots thrice.")] = 5,
+    own: Annotated[
+        bool, typer.Option("--own", help="Recordings of which nothing says a licence are your own; else nobody knows.")
+    ] = False,
     licence: Annotated[
         Licence, typer.Option(help="shippable: learn only from clips whose licence lets a model be passed on.")
     ] = "any",
@@ -82,7 +85,7 @@ def retrain(
         if not data and not bucket:
             bucket = os.environ.get("S3_BUCKET") or None
         request = Request(
-            tuple(data or ()), bucket, catalogue, models, cache, backbone, name, variants, licence, per_hour, seed,
+            tuple(data or ()), bucket, catalogue, models, cache, backbone, name, variants, own, licence, per_hour, seed,
             cluster, processes, ablations, Trigger(min_new, every_days) if trigger else None, force, reason, _who(),
         )  # fmt: skip
         from trainer.retraining.pipeline import retrain as run

@@ -10,7 +10,7 @@ from trainer.data.bucket import bucket_name, download
 from trainer.data.catalogue import Catalogue, CatalogueError
 from trainer.data.clip import Clip
 from trainer.data.decoding import one_line
-from trainer.data.licences import split_by_licence
+from trainer.data.licences import OWN, split_by_licence
 from trainer.data.split import part_of
 from trainer.learning.renderings import BACKGROUND, SHOT
 from trainer.retraining.kept import digest_of
@@ -78,7 +78,8 @@ def gather(request: Request, telling: Telling) -> Material:
 def _catalogued(request: Request, folders: Sequence[Path], telling: Telling) -> list[Clip]:
     with Catalogue(request.catalogue, begin=bool(folders)) as catalogue:
         for folder in folders:
-            added = add(catalogue, folder, processes=request.processes, progress=telling.progress)
+            licence = OWN if request.own else ""
+            added = add(catalogue, folder, licence, processes=request.processes, progress=telling.progress)
             telling.say(f"{folder}: {added.new} new, {added.changed} changed, {added.unchanged} as they were")
             refused = [f"{one_line(one.path)}: {one.reason}" for one in added.refused]
             telling.show("not in the catalogue", refused)

@@ -33,6 +33,8 @@ class Request:
     name: str = "gun-shot"
     variants: int = 5
     """Of each clip in the field; of a shot three times as many, for there are few."""
+    own: bool = False
+    """Recordings of which nothing says a licence are one's own."""
     licence: Licence = "any"
     per_hour: float = 3.0
     """False alarms of the field's sounds that the threshold is set for."""

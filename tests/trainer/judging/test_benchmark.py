@@ -154,3 +154,10 @@ def test_the_commands_say_what_is_missing(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "is not a folder" in result.stderr
     result = run("score", "no-such-version", tmp_path, "--models", tmp_path)
     assert result.exit_code == 1 and "no version" in result.stderr
+
+
+def test_a_part_without_shots_is_named(data: Path, tmp_path: Path) -> None:
+    folder = pack(tmp_path / "few", gun_shot=(2, 0), chainsaw=(0, 0))
+    result = run("make", folder, tmp_path / "b", "--catalogue", tmp_path / "c", "--processes", 1)
+    assert result.exit_code == 1
+    assert "no recording labelled gun_shot belongs to the part 'test'" in " ".join(result.stderr.split())

@@ -153,6 +153,19 @@ def test_what_may_not_be_passed_on_is_learned_from_and_said_so_or_left_out(home:
     assert any("4 clips are not learned from: their licence" in note for note in telling.notes)
 
 
+def test_recordings_without_a_licence_are_ones_own_where_that_is_said(home: Home) -> None:
+    pack(home.data, {"rain": "", "gun_shot": ""})
+    telling = Telling(quiet=True)
+    asked = request(home.folder, home.data)
+    outcome = retrain(asked, telling)
+    manifest = model_file.read(home.models / outcome.version / "model.tflite").manifest
+    assert manifest.licence == "not for distribution: learned from 14 clips whose licence is not stated"
+    outcome = retrain(replace(asked, own=True), telling)
+    manifest = model_file.read(home.models / outcome.version / "model.tflite").manifest
+    assert manifest.licence == "Apache-2.0"
+    assert manifest.training["clips_by_licence"] == {"CC0": 8, "own": 14}
+
+
 def test_one_class_is_an_error_that_says_so(tmp_path: Path) -> None:
     data = pack(tmp_path / "data", rain=(0, 0), chainsaw=(0, 0), background=(0, 0), gun_shot=(2, 1))
     with pytest.raises(LearningError, match="nothing but 'gun_shot'"):
