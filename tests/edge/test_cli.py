@@ -209,8 +209,3 @@ def test_the_bench_gives_every_promised_figure(tmp_path: Path, model: Path, yamn
     assert figures["daemon_ratio"] == pytest.approx(ratio, rel=0.01)
     assert figures["mqtt_connected"]
     assert figures["first_window_s"] > 0.975, "no window exists before"
-
-
-def test_a_bench_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
-    path = configuration(tmp_path, detection={"model": str(tmp_path / "absent.tflite")})
-    assert "no usable model" in refused("bench", "--config", path)
