@@ -1,9 +1,9 @@
 """A head as a Keras model file: ``yamnet_classifier.keras``, for people who go on with it in Keras.
 
-Input ``embedding`` float32 [n, F], all that the head reads: the embedding or, of most heads, pooled inner maps. Output
-``scores`` [n, K], the softmax of ``logits``; before them, of most heads, ``hidden``. The margin that the device reads
-is the log-odds of it: log(p / (1 - p)). Standard layers only, so no code of ours is needed to load it. What the backbone's
-own classes add to a head (``ensemble_classes``) is not in it.
+Input ``embedding`` float32 [n, F], all that the head reads: the embedding or, of most heads, pooled inner maps.
+Output ``scores`` [n, K], the softmax of ``logits``; before them, of most heads, ``hidden``. The margin that the
+device reads is the log-odds of it: log(p / (1 - p)). Standard layers only, so no code of ours is needed to load it.
+What the backbone's own classes add to a head (``ensemble_classes``) is not in it.
 """
 
 from pathlib import Path
