@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interrupting import may_be_interrupted
 from trainer.processes import Failure, WorkerDied, over_processes
 
 
@@ -86,7 +87,12 @@ def test_no_worker_outlives_whoever_started_it(tmp_path: Path, number: signal.Si
     script.write_text(ENDLESS)
     pids = tmp_path / "pids"
     pids.mkdir()
-    process = subprocess.Popen([sys.executable, script, pids], stderr=subprocess.DEVNULL, env=_with_the_project())
+    process = subprocess.Popen(
+        [sys.executable, script, pids],
+        stderr=subprocess.DEVNULL,
+        env=_with_the_project(),
+        preexec_fn=may_be_interrupted,
+    )
     _until(lambda: len(list(pids.iterdir())) == 2)
     process.send_signal(number)
     process.wait(20)
@@ -109,3 +115,33 @@ def _until(true: object) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from trainer.processes import over_processes
+def work(number):
+    time.sleep(600)
+if __name__ == "__main__":
+    # As a terminal does it: the whole group, while the workers are still being started.
+    threading.Timer(float(sys.argv[1]), os.killpg, (os.getpgid(0), signal.SIGINT)).start()
+    try:
+        list(over_processes(work, range(4), 2))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.02, 0.05, 0.1])
+def test_ctrl_c_leaves_no_traceback_of_workers_that_were_just_beginning(tmp_path: Path, after_s: float) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, script, str(after_s)],
+        capture_output=True,
+        text=True,
+        env=_with_the_project(),
+        start_new_session=True,
+    )
+    assert done.stdout == "interrupted\n", done.stderr
+    assert "Traceback" not in done.stderr

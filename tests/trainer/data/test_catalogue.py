@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.interrupting import may_be_interrupted
 from tests.trainer.data.sounds import folder, sound, write
 from trainer.data.adding import Added, add
 from trainer.data.catalogue import Catalogue, CatalogueError
@@ -195,7 +196,14 @@ if __name__ == "__main__":
 
 def adding_process(root: Path, catalogue: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", ADD, str(root), str(catalogue)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        preexec_fn=may_be_interrupted,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

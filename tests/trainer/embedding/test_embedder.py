@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.interrupting import may_be_interrupted
 from tests.trainer.embedding.renders import broken, deadly, jobs, made, made_and_counted, narrow
 from trainer.embedding.backbone import backbone_of
 from trainer.embedding.cluster import ClusterError
@@ -115,7 +116,7 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path, number:
     cache, made_in = tmp_path / "cache", tmp_path / "made"
     process = subprocess.Popen(
         [sys.executable, "-c", EMBED, cache, made_in],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=REPOSITORY,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=REPOSITORY, preexec_fn=may_be_interrupted,
     )  # fmt: skip
     assert process.stdout is not None
     while process.stdout.readline() != "40\n":
@@ -202,14 +203,14 @@ from trainer.embedding.store import StoreError
 folder = Path(sys.argv[1])
 try:
     with Embedder(narrow(), folder, 1) as embedder:
-        for number, _ in enumerate(embedder.tracks(jobs(400, 4.0))):
+        for number, _ in enumerate(embedder.tracks(jobs(4000, 4.0))):
             pass
 except StoreError as error:
     print("ERROR", error)
 with Embedder(narrow(), folder, 1) as embedder:
     print(len(embedder._store))
 """
-    mount = f"mount -t tmpfs -o size=120k tmpfs {tmp_path}"
+    mount = f"mount -t tmpfs -o size=3m tmpfs {tmp_path}"
     own_disk = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c"]
     if shutil.which("unshare") is None or subprocess.run([*own_disk, mount], capture_output=True).returncode != 0:
         pytest.skip("may not mount a small disk of its own here")
@@ -256,7 +257,7 @@ def test_two_writers_are_told_apart_and_a_reader_is_free(tmp_path: Path) -> None
 # --- much ---------------------------------------------------------------------------------------
 
 PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
 from tests.trainer.embedding.renders import hours, narrow
 from trainer.embedding import embedder as module
@@ -266,7 +267,7 @@ module.RELEASE_BYTES = 1 << 20
 if __name__ == "__main__":
     with Embedder(narrow(), Path(sys.argv[1]), 1) as embedder:
         kept = [track for track in embedder.tracks([Job("long", hours, (int(sys.argv[2]),))])]
-        print(len(kept[0].steps), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        print(len(kept[0].steps), int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) // 1024)
 """
 
 
