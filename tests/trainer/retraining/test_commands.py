@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.interrupting import may_be_interrupted
 from tests.trainer.retraining.conftest import Home
 from tests.trainer.retraining.making import backbone_file, pack
 from trainer.cli import app
@@ -52,7 +53,7 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def start(home: Path, data: Path, *more: object) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*COMMAND, *arguments(home, data, *more)],
-            cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=may_be_interrupted,
         )  # fmt: skip
         running.append(process)
         return process
