@@ -9,6 +9,7 @@ one thing that killed it, which is told; the others are done again by its succes
 started them, and end when that process ends, however it ends.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -152,8 +153,9 @@ class _Pool:
         os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
         try:
             # A worker takes its environment along at its start, and starts when there is something to do.
-            for _ in range(count):
-                executor.submit(_nothing)
+            with _interrupted_later():
+                for _ in range(count):
+                    executor.submit(_nothing)
         finally:
             for name, value in before.items():
                 if value is None:
@@ -161,6 +163,26 @@ class _Pool:
                 else:
                     os.environ[name] = value
         return executor
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Ctrl-C goes to the whole group. Processes that are begun in here take along that it is blocked, so it does not
+    hit them before they can ignore it; and here it waits until they are whole."""
+    # Begun before: it unblocks signals where it is begun.
+    resource_tracker.ensure_running()
+    came: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if main else None
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if main:
+            signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _nothing() -> None:

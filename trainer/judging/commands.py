@@ -7,11 +7,9 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
-
-from trainer.judging.benchmark import Part
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="A benchmark of one's own.")
 
@@ -25,7 +23,8 @@ def make(
     data: Annotated[Path, typer.Argument(help="Folder of recordings: with MANIFEST.csv, or a folder per class.")],
     folder: Annotated[Path, typer.Argument(help="The benchmark to make. What is made stays as it is.")],
     part: Annotated[
-        Part, typer.Option(help="test: never learned from; train: learned from (training, validation); all.")
+        Literal["test", "train", "all"],
+        typer.Option(help="test: never learned from; train: learned from (training, validation); all."),
     ] = "test",
     catalogue: Annotated[Path, typer.Option(help="Folder of the catalogue, which knows what is a copy.")] = CATALOGUE,
     seed: Annotated[int, typer.Option(help="Of the beds, where in them, and the levels.")] = 1,
