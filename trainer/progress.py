@@ -43,8 +43,13 @@ def bars() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def move(what: str, done: int, total: int) -> None:
+            if total <= 0:
+                return
             if what not in tasks:
                 tasks[what] = shown.add_task(what, total=total)
             shown.update(tasks[what], completed=done, total=total)
+            if done >= total:
+                # The same kind of work may come again, and then begins anew.
+                shown.remove_task(tasks.pop(what))
 
         yield move
