@@ -7,7 +7,6 @@ recording that they were made of, and never stand on the other side of a split f
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,15 +20,13 @@ from trainer.data.pack import MANIFEST, read_pack
 from trainer.data.sources import FolderError, Found, Refused, find
 from trainer.lock import only_one
 from trainer.processes import Failure, over_processes
+from trainer.progress import Progress
 from trainer.synthesis.sound_file import safely, write_sound
 
 LONGEST_S = 600.0
 COLUMNS = ("path", "source", "label", "recording", "seconds", "sample_rate", "channels", "licence", "sha256", "site")
 PROCESSES_FROM = 32
 """Recordings: for fewer it takes longer to start workers than to do the work."""
-
-Progress = Callable[[str, int, int], None]
-"""What is being done, how many of it are done, of how many."""
 
 
 @dataclass

@@ -5,11 +5,14 @@ Facts go to standard output, progress and what is wrong to standard error. Exit 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
+
+from trainer.failing import fail, said
+from trainer.progress import bars
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 BESIDE = 10
@@ -36,7 +39,7 @@ def augment(
     from trainer.augmentation.augmenting import augment as make
     from trainer.data.decoding import one_line
 
-    with _clear_errors(), _progress() as progress:
+    with _clear_errors(), bars() as progress:
         done = make(folder, out, seed, BESIDE if every else variants, processes, progress)
     typer.echo(
         f"{one_line(out)}: {done.variants} files of {done.recordings} recording{'s' if done.recordings != 1 else ''}"
@@ -59,33 +62,9 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except (FolderError, AlreadyRunningError) as error:
-        _fail(str(error))
+        fail("augment", str(error))
     except KeyboardInterrupt:
         typer.echo("ecosight-trainer augment: interrupted; run it again for the rest", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"ecosight-trainer augment: {message}", err=True)
-    raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-
-        yield show
+        fail("augment", said(error))

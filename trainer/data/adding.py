@@ -4,7 +4,7 @@ Every file is committed soon after it was read, so whatever ends the run early â
 next one goes on behind it. Files that have not changed are not opened again.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,13 @@ from trainer.data.duplicates import Candidate, candidates, is_copy
 from trainer.data.sources import Found, Refused, find
 from trainer.lock import only_one
 from trainer.processes import Failure, over_processes
+from trainer.progress import Progress
 
 COMMIT_EVERY = 32
 """Files; a commit waits for the disk."""
 
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in ns."""
-Progress = Callable[[str, int, int], None]
-"""What is being done, how many of it are done, of how many."""
 
 
 @dataclass

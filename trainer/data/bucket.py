@@ -18,12 +18,10 @@ from trainer.data.decoding import one_line
 from trainer.data.objects import AT_ONCE, PART, BucketError, Object, connect, get, listed, put, said_of
 from trainer.data.sources import LAYOUT
 from trainer.lock import only_one
+from trainer.progress import Progress
 
 MARK = ".ecosight"
 """Folder beside the recordings with the lock of who is downloading."""
-
-Progress = Callable[[str, int, int], None]
-"""What is being done, how many of it are done, of how many."""
 
 
 @dataclass

@@ -7,12 +7,15 @@ to correct, 130 interrupted (what was done is kept).
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
+
+from trainer.failing import fail, said
+from trainer.progress import bars
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The recordings that are learned from.")
 
@@ -39,7 +42,7 @@ def add(
     from trainer.data import adding
     from trainer.data.catalogue import Catalogue
 
-    with _clear_errors("add"), _progress() as progress, Catalogue(catalogue, begin=True) as opened:
+    with _clear_errors("add"), bars() as progress, Catalogue(catalogue, begin=True) as opened:
         added = adding.add(opened, folder, licence, site, source, processes, progress)
     refused = [(one.path, one.reason) for one in added.refused]
     _list_on_stderr("not in the catalogue", [f"{_line(path)}: {reason}" for path, reason in refused])
@@ -52,7 +55,7 @@ def add(
         counts |= {"refused": len(refused), "gone": len(added.gone)}
         typer.echo("\n".join(f"{name:10} {count}" for name, count in counts.items()))
     if not sum((added.new, added.changed, added.unchanged)):
-        _fail("add", f"nothing in {_line(folder)} can be learned from")
+        fail("data add", f"nothing in {_line(folder)} can be learned from")
 
 
 @app.command(name="list")
@@ -115,7 +118,7 @@ def upload(
     """Put the recordings of a folder into the bucket (S3_BUCKET; keys from AWS_*)."""
     from trainer.data import bucket as store
 
-    with _clear_errors("upload"), _progress() as progress:
+    with _clear_errors("upload"), bars() as progress:
         transfer = store.upload(folder, store.bucket_name(bucket), progress)
     _tell(transfer, as_json)
 
@@ -129,7 +132,7 @@ def download(
     """Get the recordings of the bucket (S3_BUCKET; keys from AWS_*) into a folder. Goes on where it stopped."""
     from trainer.data import bucket as store
 
-    with _clear_errors("download"), _progress() as progress:
+    with _clear_errors("download"), bars() as progress:
         transfer = store.download(folder, store.bucket_name(bucket), progress)
     _list_on_stderr("only in the folder, not in the bucket", [_line(path) for path in transfer.only_here])
     _tell(transfer, as_json)
@@ -153,7 +156,7 @@ def _clear_errors(command: str) -> Iterator[None]:
     try:
         yield
     except (BucketError, CatalogueError, FolderError, AlreadyRunningError) as error:
-        _fail(command, str(error))
+        fail(f"data {command}", str(error))
     except KeyboardInterrupt:
         typer.echo(f"ecosight-trainer data {command}: interrupted; run it again to go on", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -162,31 +165,7 @@ def _clear_errors(command: str) -> Iterator[None]:
         sys.stderr.close()
         raise typer.Exit(0) from None
     except OSError as error:
-        _fail(command, f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-
-
-def _fail(command: str, message: str) -> NoReturn:
-    typer.echo(f"ecosight-trainer data {command}: {message}", err=True)
-    raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            task = tasks.setdefault(what, None) or bars.add_task(what, total=total)
-            tasks[what] = task
-            bars.update(task, completed=done, total=total)
-
-        yield show
+        fail(f"data {command}", said(error))
 
 
 def _list_on_stderr(title: str, lines: list[str]) -> None:

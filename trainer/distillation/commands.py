@@ -1,9 +1,11 @@
 """``ecosight-trainer distill`` and ``backbone fetch``: networks to put heads on."""
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+
+from trainer.failing import fail
 
 backbone = typer.Typer(no_args_is_help=True, help="Networks to put heads on.")
 FETCHED = Path(".cache/yamnet.tflite")
@@ -22,7 +24,7 @@ def fetch(
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_bytes(found.read_bytes())
     except (BackboneError, OSError) as error:
-        _fail("backbone fetch", str(error))
+        fail("backbone fetch", str(error))
     typer.echo(out)
 
 
@@ -54,10 +56,5 @@ def distill(
             Request(data, yamnet, out, work, width, hours, minutes, threads), lambda text: typer.echo(text, err=True)
         )
     except (MissingExtraError, GraphError, OSError, ValueError, RuntimeError) as error:
-        _fail("distill", str(error))
+        fail("distill", str(error))
     typer.echo(told)
-
-
-def _fail(command: str, message: str) -> NoReturn:
-    typer.echo(f"ecosight-trainer {command}: {message}", err=True)
-    raise typer.Exit(1)

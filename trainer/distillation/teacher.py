@@ -1,7 +1,7 @@
 """The teacher: Google's int8 YAMNet as it flies, with what it says about a patch on the way.
 
 Besides embedding and logits it tells what the head reads: means and maxima over the maps of inner layers
-(`converters.pooling`), so that a student learns to see the same.
+(`converters.inner`), so that a student learns to see the same.
 """
 
 from dataclasses import dataclass

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from converters.network import WIDTHS_AND_STRIDES
 from trainer.distillation.bank import Bank, open_bank
 from trainer.distillation.mixes import UNCLEAR, Mixer
 from trainer.distillation.student import Student
@@ -96,7 +97,7 @@ def teach(
     lessons = _lessons(folder, yamnet, plan)
     labels = len(Mixer(bank, 0).labels)
     patches, told, said = next(lessons)
-    sizes = [h // 2 for h in _sizes(yamnet, plan)]
+    sizes = [WIDTHS_AND_STRIDES[number - 1][0] for number in plan.maps]
     pupil = Pupil(plan, said.logits.shape[1], said.embedding.shape[1], sizes, labels).to(device)
     pupil = pupil.to(memory_format=torch.channels_last)
     _start_at_the_mean(pupil, said)
@@ -177,13 +178,6 @@ def _lecture(folder: Path, yamnet: Path, plan: Plan, seed: int, queue: Any) -> N
     while True:
         mixes = mixer.draw(plan.batch)
         queue.put((mixes.patches, mixes.labels, teacher(mixes.patches)))
-
-
-def _sizes(yamnet: Path, plan: Plan) -> list[int]:
-    """Hints of each map."""
-    one = [Teacher(yamnet.read_bytes(), (number,)) for number in plan.maps]
-    silence = np.zeros((1, 96, 64), np.float32)
-    return [teacher(silence).hints.shape[1] for teacher in one]
 
 
 def _spread(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ import numpy as np
 from edge.audio.logmel import SAMPLE_RATE_HZ
 from trainer.data.clip import Clip
 from trainer.data.split import part_of
+from trainer.digest import sha256_of
 from trainer.judging.sounds import LEAD_S as OWN_NOISE_S
 from trainer.judging.sounds import LISTED, Shot, Sound, SoundError, Sounds, read_sounds, write_list
 from trainer.learning.learner import AMBIGUOUS, CITY
@@ -148,9 +149,7 @@ def _write(folder: Path, spec: Spec) -> _Written:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return _Written(soundfile.info(path).frames, digest)
+    return _Written(soundfile.info(path).frames, sha256_of(path))
 
 
 def _sound(spec: Spec, folder: Path, written: _Written, rated: bool) -> Sound:

@@ -7,9 +7,11 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
+
+from trainer.failing import fail, said
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="A benchmark of one's own.")
 
@@ -46,8 +48,9 @@ def make(
             typer.echo(f"{len(added.refused)} files cannot be used; `ecosight-trainer data check` names them", err=True)
         some = in_part(clips, part)
         if clips and not any(clip.label == SHOT for clip in some):
-            _fail(
-                "make", f"no recording labelled {SHOT} belongs to the part {part!r}; see `ecosight-trainer data list`"
+            fail(
+                "benchmark make",
+                f"no recording labelled {SHOT} belongs to the part {part!r}; see `ecosight-trainer data list`",
             )
         specs = specs_of(some, seed)
         sounds = write_sounds(specs, folder, f"benchmark of {root.name} ({part})", processes, progress)
@@ -99,13 +102,8 @@ def _clear_errors(command: str) -> Iterator[None]:
     try:
         yield
     except known as error:
-        _fail(command, str(error))
+        fail(f"benchmark {command}", str(error))
     except KeyboardInterrupt:
-        _fail(command, "interrupted; run it again to go on", INTERRUPTED)
+        fail(f"benchmark {command}", "interrupted; run it again to go on", INTERRUPTED)
     except OSError as error:
-        _fail(command, f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-
-
-def _fail(command: str, message: str, code: int = 1) -> NoReturn:
-    typer.echo(f"ecosight-trainer benchmark {command}: {message}", err=True)
-    raise typer.Exit(code)
+        fail(f"benchmark {command}", said(error))

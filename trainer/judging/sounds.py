@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trainer.digest import sha256_of
+
 LISTED = "sounds.json"
 LEAD_S = 2.0
 """A shot comes at least this late in its sound. What is on from the first window is then on too early for any shot: an
@@ -170,7 +172,7 @@ def read_sounds(folder: Path, check: bool = True) -> Sounds:
         path = folder / one.path
         if not path.resolve().is_relative_to(folder.resolve()):
             raise SoundError(f"{file}: {one.path!r} is not within {folder}")
-        if check and (digest := _digest(path)) != one.sha256:
+        if check and (digest := sha256_of(path)) != one.sha256:
             raise SoundError(f"{path} is not as {LISTED} lists it (SHA-256 {digest[:8]}…, not {one.sha256[:8]}…)")
         known = one.model_dump(exclude={"path", "shots"})
         sounds.append(Sound(path=path, shots=tuple(one.shots), name=one.path, **known))
@@ -192,7 +194,7 @@ def write_list(folder: Path, name: str, version: str, sounds: Iterable[Sound]) -
             somewhere_s=sound.somewhere_s,
             lead_s=sound.lead_s,
             rated=sound.rated,
-            sha256=sound.sha256 or _digest(_file_of(sound)),
+            sha256=sound.sha256 or sha256_of(_file_of(sound)),
         )
         for sound in sounds
     ]
@@ -212,11 +214,6 @@ def _line(sound: Sound) -> str:
     if sound.samples is not None:
         content = hashlib.sha256(np.ascontiguousarray(sound.samples, np.float32).tobytes()).hexdigest()
     else:
-        content = sound.sha256 or _digest(_file_of(sound))
+        content = sound.sha256 or sha256_of(_file_of(sound))
     shots = [astuple(sound.shot(number)) for number in range(len(sound.shots))]
     return json.dumps([content, sound.recording, sound.label, shots, sound.somewhere_s, sound.lead_s, sound.is_rated])
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ heard = hear(judged_specs, folds, fitted, embedder)           # margins of whole
 decision = decide(heard)                                      # threshold and hits, on events
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from trainer.learning.perceptron import Classifier, Recipe, balance, fit, margin
 from trainer.learning.renderings import BACKGROUND, SHOT, Spec, render
 from trainer.learning.windows import chosen_for
 from trainer.processes import Failure, over_processes
+from trainer.progress import Progress
 
 FOLDS = 4
 HOP_S = 0.24
@@ -38,7 +39,10 @@ CITY = frozenset({
 })  # fmt: skip
 """Machines and rooms: no forest. Reported by themselves, and not what the rate is promised for."""
 
-Progress = Callable[[str, int, int], None]
+
+def of_the_field(label: str) -> bool:
+    """Whether false alarms in sounds of this label make the rate that is promised."""
+    return label not in {SHOT, BACKGROUND} | AMBIGUOUS | CITY
 
 
 class LearningError(ValueError):
@@ -139,7 +143,7 @@ def hear(
     fitted: Fitted,
     embedder: Embedder,
     progress: Progress,
-    labels: Sequence[str] = (),
+    labels: Sequence[str],
 ) -> list[Heard]:
     """Margins of ``specs``, each by the classifier without its fold. ``labels`` are those of its columns."""
     neutral = [number for number, label in enumerate(labels) if label in NEUTRAL]
@@ -156,7 +160,7 @@ def decide(heard: Sequence[Heard], per_hour: float) -> Decided:
     """The threshold, and one or two hits, with which the most shots are found at ``per_hour`` false alarms of the
     field's other sounds."""
     shots = [one.judged for one in heard if one.spec.label == SHOT]
-    quiet = [one.judged for one in heard if one.spec.label not in {SHOT, BACKGROUND} | AMBIGUOUS | CITY]
+    quiet = [one.judged for one in heard if of_the_field(one.spec.label)]
     ambience = [one.judged for one in heard if one.spec.label == BACKGROUND]
     # With nothing of the field to set it on, and no ambience, whatever else there is has to do.
     rest = [one.judged for one in heard if one.spec.label != SHOT]

@@ -5,15 +5,16 @@ to correct, 3 refused by the gate, 130 interrupted.
 """
 
 import contextlib
-import getpass
 import json
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from trainer.failing import fail, said, who
 
 if TYPE_CHECKING:
     from trainer.judging.metrics import Metrics
@@ -144,8 +145,8 @@ def promote(
 
     with _clear_errors("promote"):
         if force and not reason:
-            _fail("promote", "--force wants a --reason; it stays in the log")
-        change = put_to_use(Store(models), version, datetime.now(UTC), _who(), reason, force)
+            fail("promote", "--force wants a --reason; it stays in the log")
+        change = put_to_use(Store(models), version, datetime.now(UTC), who(), reason, force)
     _tell(change, models)
     if change.entry.forced and change.entry.gate is not None:
         broken = [rule.name for rule in change.entry.gate.rules if not rule.passed]
@@ -163,7 +164,7 @@ def rollback(
     from trainer.models.store import Store
 
     with _clear_errors("rollback"):
-        change = go_back(Store(models), datetime.now(UTC), to, _who(), reason)
+        change = go_back(Store(models), datetime.now(UTC), to, who(), reason)
     _tell(change, models)
 
 
@@ -225,17 +226,17 @@ def _clear_errors(command: str) -> Iterator[None]:
     try:
         yield
     except RefusedError as error:
-        _fail(command, str(error), GATE_CLOSED)
+        fail(command, str(error), GATE_CLOSED)
     except (StoreError, LogError, SoundError, FolderError, NotComparableError, ModelFileError, SourceError) as error:
-        _fail(command, str(error))
+        fail(command, str(error))
     except KeyboardInterrupt:
-        _fail(command, "interrupted", INTERRUPTED)
+        fail(command, "interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe has left (`… | head`).
         sys.stderr.close()
         raise typer.Exit(0) from None
     except OSError as error:
-        _fail(command, f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        fail(command, said(error))
 
 
 @contextlib.contextmanager
@@ -251,20 +252,8 @@ def _progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
         yield lambda heard_s: bars.update(task, completed=heard_s)
 
 
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in containers
-        return ""
-
-
 def _say(message: str) -> None:
     typer.echo(message, err=True)
-
-
-def _fail(command: str, message: str, code: int = 1) -> NoReturn:
-    typer.echo(f"ecosight-trainer {command}: {message}", err=True)
-    raise typer.Exit(code)
 
 
 def _print_json(document: Any) -> None:

@@ -15,7 +15,6 @@ to the version in use, replaced in the same way.
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import re
 import shutil
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.durable import commit_bytes, make_folder, sync
+from trainer.digest import sha256_of
 
 CURRENT = "current"
 FILES = "files.json"
@@ -125,7 +125,7 @@ class Store:
         there.pop(FILES, None)
         found = [f"{name} is missing" for name in listed if name not in there]
         found += [f"{name} was added" for name in there if name not in listed]
-        found += [f"{name} was changed" for name in listed if name in there and _digest(there[name]) != listed[name]]
+        found += [f"{name} was changed" for name in listed if name in there and sha256_of(there[name]) != listed[name]]
         return sorted(found) if listed else [f"{FILES} is missing or damaged"]
 
     def current(self) -> str | None:
@@ -167,7 +167,7 @@ def _listed(folder: Path) -> dict[str, Any]:
 def _seal(folder: Path, content_sha256: str) -> None:
     """List every file, forbid writing to it, and put all of it on the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listed = {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+    listed = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     document = {"schema_version": 1, "content": content_sha256, "files": listed}
     commit_bytes(folder / FILES, (json.dumps(document, indent=1) + "\n").encode())
     for path in [*files, folder / FILES]:
@@ -176,8 +176,3 @@ def _seal(folder: Path, content_sha256: str) -> None:
     for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
         sync(path)
     sync(folder)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,8 +13,8 @@ from trainer.judging.evaluate import JudgedFile, evaluate_heard
 from trainer.judging.hearing import Listened, listen_to_all, seconds_of
 from trainer.judging.metrics import Metrics
 from trainer.judging.sounds import SoundError, Sounds
-from trainer.learning.learner import AMBIGUOUS, CITY
-from trainer.learning.renderings import BACKGROUND, SHOT
+from trainer.learning.learner import of_the_field
+from trainer.learning.renderings import SHOT
 from trainer.retraining.head import folds_of, judged_specs
 from trainer.retraining.kept import Kept, digest_of
 from trainer.retraining.material import Material
@@ -43,7 +43,7 @@ class Bench:
 def too_few(tested: Sequence[Clip]) -> str:
     """Why the test part alone cannot be judged on; empty where it can."""
     shots = {clip.recording for clip in tested if clip.label == SHOT}
-    others = {clip.recording for clip in tested if clip.label not in {SHOT, BACKGROUND} | AMBIGUOUS | CITY}
+    others = {clip.recording for clip in tested if of_the_field(clip.label)}
     if len(shots) >= FEWEST and len(others) >= FEWEST:
         return ""
     return (

@@ -11,15 +11,15 @@ Facts go to standard output, progress and what is wrong to standard error. Exit 
 
 import contextlib
 import errno
-import getpass
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trainer.failing import fail, said, who
 from trainer.retraining.request import Licence, Request, Trigger
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ def retrain(
     """
     with _clear_errors():
         if force and not reason:
-            _fail("--force wants a --reason; it stays in the log")
+            fail("retrain", "--force wants a --reason; it stays in the log")
         if not data and not bucket:
             bucket = os.environ.get("S3_BUCKET") or None
         request = Request(
             tuple(data or ()), bucket, catalogue, models, cache, backbone, name, variants, own, licence, per_hour, seed,
-            cluster, processes, ablations, Trigger(min_new, every_days) if trigger else None, force, reason, _who(),
+            cluster, processes, ablations, Trigger(min_new, every_days) if trigger else None, force, reason, who(),
         )  # fmt: skip
         from trainer.retraining.pipeline import retrain as run
         from trainer.retraining.telling import on_the_screen
@@ -182,23 +182,11 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except known as error:
-        _fail(str(error))
+        fail("retrain", str(error))
     except KeyboardInterrupt:
-        _fail("interrupted; what was done is kept: run it again to go on", INTERRUPTED)
+        fail("retrain", "interrupted; what was done is kept: run it again to go on", INTERRUPTED)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             where = f" for {error.filename}" if error.filename else ""
-            _fail(f"no space is left{where}; make room and run it again: what was done is kept")
-        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in containers
-        return ""
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    typer.echo(f"ecosight-trainer retrain: {message}", err=True)
-    raise typer.Exit(code)
+            fail("retrain", f"no space is left{where}; make room and run it again: what was done is kept")
+        fail("retrain", said(error))

@@ -19,8 +19,6 @@ from trainer.judging.benchmark import once_without_bed
 from trainer.judging.evaluate import PROMISED
 from trainer.judging.events import CERTAIN_ABOVE, Judged, false_alarms_per_hour, recall
 from trainer.learning.learner import (
-    AMBIGUOUS,
-    CITY,
     FOLDS,
     HOP_S,
     NEUTRAL,
@@ -31,6 +29,7 @@ from trainer.learning.learner import (
     decide,
     hear,
     learn,
+    of_the_field,
     table_of,
 )
 from trainer.learning.perceptron import Classifier, Recipe, hidden_for
@@ -197,7 +196,7 @@ def history_of(learned: Learned, clips: Sequence[Clip]) -> list[dict[str, Any]]:
     for fold in range(FOLDS):
         held = [one for one in learned.heard if folds[one.spec.recording] == fold]
         shots = [one.judged for one in held if one.spec.label == SHOT]
-        others = [one.judged for one in held if one.spec.label not in {SHOT, BACKGROUND} | AMBIGUOUS | CITY]
+        others = [one.judged for one in held if of_the_field(one.spec.label)]
         value, low, high = recall(shots, decided.threshold, release, decided.hits, HOP_S)
         steps.append(
             {

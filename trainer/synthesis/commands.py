@@ -7,9 +7,11 @@ give the same sound. Exit codes: 0 done, 1 something to correct.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from trainer.failing import fail, said
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +50,7 @@ def shot(
 
     _check("shot", out, overwrite)
     if kind not in KINDS:
-        _fail("shot", f"--kind {kind}: there are {', '.join(KINDS)}")
+        fail("synth shot", f"--kind {kind}: there are {', '.join(KINDS)}")
     one = drawn_shot(kind, distance_m, rate_hz, np.random.default_rng(seed))
     onsets = [round((before_s + index * interval_s) * rate_hz) for index in range(shots)]
     samples = np.zeros(onsets[-1] + len(one), dtype=np.float32)
@@ -96,7 +98,7 @@ def soundscape(
             snr_db=snr_db, distance_m=distance_m, kinds=kinds, others=others, level_dbfs=level_dbfs, ambience=bed,
         )  # fmt: skip
     except DoNotFitError as error:
-        _fail("soundscape", str(error))
+        fail("synth soundscape", str(error))
     _write("soundscape", out, samples, events, rate_hz, seed)
 
 
@@ -144,9 +146,12 @@ def _ambience(path: Path, rate_hz: int) -> "NDArray[np.float32]":
             found = np.concatenate([np.empty(0, np.float32), *recording.blocks(10.0)])
             rate = recording.sample_rate_hz
     except SourceError as error:
-        _fail("soundscape", f"--ambience {str(error).split(';')[0]}")
+        fail("synth soundscape", f"--ambience {str(error).split(';')[0]}")
     if len(found) < rate:
-        _fail("soundscape", f"--ambience {path}: {len(found) / rate:.2f} s are too little, at least a second is needed")
+        fail(
+            "synth soundscape",
+            f"--ambience {path}: {len(found) / rate:.2f} s are too little, at least a second is needed",
+        )
     resampled: NDArray[np.float32] = soxr.resample(found, rate, rate_hz, quality="HQ") if rate != rate_hz else found
     return resampled
 
@@ -173,12 +178,12 @@ def _check(command: str, out: Path, overwrite: bool, annotated: bool = True) -> 
     from trainer.synthesis.sound_file import FORMATS
 
     if out.suffix.lower() not in FORMATS:
-        _fail(command, f"{out}: sound is written as {' or '.join(FORMATS)}; give the file such an ending")
+        fail(f"synth {command}", f"{out}: sound is written as {' or '.join(FORMATS)}; give the file such an ending")
     if not out.parent.is_dir():
-        _fail(command, f"{out}: there is no folder {out.parent}; make it first")
+        fail(f"synth {command}", f"{out}: there is no folder {out.parent}; make it first")
     for path in (out, *((out.with_suffix(".json"), out.with_suffix(".csv")) if annotated else ())):
         if path.exists() and not overwrite:
-            _fail(command, f"{path} exists already; choose another name or add --overwrite")
+            fail(f"synth {command}", f"{path} exists already; choose another name or add --overwrite")
 
 
 def _names() -> list[str]:
@@ -190,14 +195,14 @@ def _names() -> list[str]:
 def _known(command: str, option: str, given: list[str] | None, known: list[str]) -> list[str]:
     for name in given or ():
         if name not in known:
-            _fail(command, f"{option} {name}: there are {', '.join(known)}")
+            fail(f"synth {command}", f"{option} {name}: there are {', '.join(known)}")
     return given or []
 
 
 def _in_order(command: str, option: str, given: tuple[float, float], lowest: float, highest: float) -> None:
     low, high = given
     if not lowest <= low <= high <= highest:
-        _fail(command, f"{option} {low:g} {high:g}: two numbers in order, from {lowest:g} to {highest:g}")
+        fail(f"synth {command}", f"{option} {low:g} {high:g}: two numbers in order, from {lowest:g} to {highest:g}")
 
 
 @contextlib.contextmanager
@@ -205,9 +210,4 @@ def _clear_errors(command: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        _fail(command, f"{error.filename}: {error.strerror}" if error.filename else str(error))
-
-
-def _fail(command: str, message: str) -> NoReturn:
-    typer.echo(f"ecosight-trainer synth {command}: {message}", err=True)
-    raise typer.Exit(1)
+        fail(f"synth {command}", said(error))
