@@ -255,6 +255,27 @@ class HealthSettings(Section):
     """A noise floor this far below that of the first days is reported as a deafening microphone."""
 
 
+class UpdateSettings(Section):
+    """New models, programs and overlays over the air. `docs/how-to/release.md` tells the other side."""
+
+    url: str | None = Field(default=None, pattern=settings_file.REPOSITORY)
+    """Address of the release repository (http, https, s3 or file); no updates without one."""
+    root: Path = Path("/etc/ecosight/root.json")
+    """The root of trust that came with the device."""
+    channel: Literal["stable", "beta", "canary"] = "stable"
+    """How early this device tries what is new."""
+    check_every_h: float = Field(default=6.0, gt=0, le=720)
+    """Hours between two looks at the repository; a hint over MQTT makes it look at once."""
+    shadow_s: float = Field(default=600.0, ge=0, le=86_400)
+    """How long a new model listens beside the current one before it takes over."""
+    probation_s: float = Field(default=3600.0, ge=0, le=604_800)
+    """How long a new model is watched before it is confirmed."""
+    download_timeout_s: float = Field(default=3600.0, ge=10, le=86_400)
+    """Deadline for one run of the updater; the next one goes on where it ended."""
+    largest_bytes: int = Field(default=400_000_000, ge=1_000_000)
+    """The most that one release may take on disk."""
+
+
 class EdgeSettings(Section):
     """Everything the detector daemon can be told."""
 
@@ -276,6 +297,7 @@ class EdgeSettings(Section):
     mqtt: MqttSettings = MqttSettings()
     storage: StorageSettings = StorageSettings()
     health: HealthSettings = HealthSettings()
+    updates: UpdateSettings = UpdateSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

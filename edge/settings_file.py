@@ -26,12 +26,14 @@ NOT_SETTINGS = frozenset({"ECOSIGHT_YAMNET", "ECOSIGHT_DATA", "ECOSIGHT_REQUIRE_
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 MICROPHONE = r"^(default|usb:[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}(:.*)?|usb-port:[0-9.:-]+|card:.+)$"
 WEB_ADDRESS = r"^https?://"
+REPOSITORY = r"^(https?|s3|file)://"
 TOPIC = r"^[^#+/]+(/[^#+/]+)*$"
 _IN_WORDS = {
     PLAIN_NAME: "expected at most 63 letters, digits, '-', '_' or '.', the first a letter or a digit",
     MICROPHONE: "expected usb:VENDOR:PRODUCT:SERIAL, usb-port:PORT, card:NAME or default, as `ecosight-edge devices` "
     "prints it",
     WEB_ADDRESS: "expected an address that begins with http:// or https://",
+    REPOSITORY: "expected an address that begins with https://, http://, s3:// or file://",
     TOPIC: "expected an MQTT topic without '#' and '+'",
 }
 

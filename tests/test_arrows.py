@@ -27,15 +27,29 @@ ON_THE_DEVICE = {
     "pydantic",
     "pydantic_core",
     "rich",
+    "securesystemslib",
     "sounddevice",
     "soundfile",
     "soxr",
+    "tuf",
     "typer",
+    "urllib3",
     "yaml",
 }
 # Tried at run time, inside functions, by parts that say clearly when it is absent.
 LAZY_EXTRAS = {"boto3", "botocore", "tflite_runtime"}
-TOO_HEAVY_FOR_THE_DAEMON = ("boto3", "botocore", "scipy", "sklearn", "rich", "typer")
+TOO_HEAVY_FOR_THE_DAEMON = (
+    "tuf",
+    "securesystemslib",
+    "cryptography",
+    "urllib3",
+    "boto3",
+    "botocore",
+    "scipy",
+    "sklearn",
+    "rich",
+    "typer",
+)
 
 SOURCES = [path for package in MAY_IMPORT for path in sorted((REPOSITORY / package).rglob("*.py"))]
 

@@ -56,6 +56,10 @@ class Topics:
     def model(self) -> str:
         return self.of("model")
 
+    def hint(self, channel: str) -> str:
+        """Where releases of a channel are announced to the whole site."""
+        return f"{ROOT}/{self.site}/models/{channel}"
+
     @property
     def location(self) -> str:
         return self.of("location")
@@ -206,7 +210,30 @@ class ModelReport(Payload):
     installed: ModelName
     labels: list[str] = []
     state: Literal["idle", "downloading", "verifying", "trial", "probation", "failed"] = "idle"
+    """``trial``: the new model listens beside the current one. ``probation``: it runs, and may still be taken back."""
     error: str = ""
+    """Why the last update did not stay, or the model that was to run could not."""
+    offered: ModelName | None = None
+    """What the repository wants this device to run, where that is something else."""
+    progress: float | None = Field(default=None, ge=0, le=1)
+    """Of the present state."""
+    pinned: bool = False
+    """Somebody on the device asked for the model to stay as it is."""
+    checked_at: AwareDatetime | None = None
+    """When the repository last answered."""
+    channel: str = ""
+    program: str = ""
+    """Version of the program."""
+    program_offered: str = ""
+    overlay: str = ""
+    """Id of the signed overlay that holds, empty for none."""
+
+
+class ModelHint(Payload):
+    """``ecosight/v1/{site}/models/{channel}``, retained: a release exists. What may run, only signatures say."""
+
+    channel: str
+    at: AwareDatetime
 
 
 class LocationReport(Payload):
@@ -300,6 +327,7 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "clip": Clip,
     "command": Command,
     "health": Health,
+    "hint": ModelHint,
     "location": LocationReport,
     "model": ModelReport,
     "receipt": Receipt,

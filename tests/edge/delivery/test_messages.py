@@ -27,8 +27,10 @@ FIELDS = {
     " samples_lost gaps overflows overruns newest_sample_age_s level_dbfs noise_floor_dbfs clock_drift_ppm"
     " inference_p50_ms inference_p95_ms hop_s windows windows_skipped windows_gated alerts commands_rejected model"
     " version",
+    "hint": "schema_version channel at",
     "location": "schema_version place",
-    "model": "schema_version installed labels state error",
+    "model": "schema_version installed labels state error offered progress pinned checked_at channel program"
+    " program_offered overlay",
     "receipt": "schema_version alert_id seq receiver",
     "response": "schema_version id command ok error result",
 }
@@ -42,8 +44,9 @@ NESTED: dict[type[BaseModel], str] = {
 
 def test_topics_are_frozen() -> None:
     topics = Topics("forest", "oak")
-    for leaf in FIELDS:
+    for leaf in set(FIELDS) - {"hint"}:
         assert getattr(topics, leaf) == f"ecosight/v1/forest/oak/{leaf}"
+    assert topics.hint("stable") == "ecosight/v1/forest/models/stable"
 
 
 @pytest.mark.parametrize("leaf", sorted(FIELDS))
