@@ -10,6 +10,7 @@ A *map* is the output of the n-th pointwise convolution, 1 to 13 (0 is the first
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -31,6 +32,15 @@ class Pooled:
     width: int
 
 
+def tensors_of(model: Any, maps: Sequence[int]) -> list[int]:
+    """Which tensors of the network hold ``maps``. Raises GraphError: there is no such map."""
+    convolutions = [op for op in model.subgraphs[0].operators if flatbuffer.builtin(model, op) == Operator.CONV_2D]
+    for number in maps:
+        if not 0 <= number < len(convolutions):
+            raise GraphError(f"the network has maps 0 to {len(convolutions) - 1}, no map {number}")
+    return [int(convolutions[number].outputs[0]) for number in maps]
+
+
 def append_pooled(backbone: Cut, maps: Sequence[int]) -> list[Pooled]:
     """Add mean and maximum of each of ``maps``, in this order: mean, maximum, mean, maximum….
 
@@ -39,12 +49,8 @@ def append_pooled(backbone: Cut, maps: Sequence[int]) -> list[Pooled]:
     """
     model = backbone.model
     graph = model.subgraphs[0]
-    pointwise = [op for op in graph.operators if flatbuffer.builtin(model, op) == Operator.CONV_2D]
     found: list[Pooled] = []
-    for number in maps:
-        if not 0 <= number < len(pointwise):
-            raise GraphError(f"the network has maps 0 to {len(pointwise) - 1}, no map {number}")
-        source = int(pointwise[number].outputs[0])
+    for number, source in zip(maps, tensors_of(model, maps), strict=True):
         tensor = graph.tensors[source]
         if tensor.type != schema.TensorType.INT8:
             raise GraphError(f"map {number} is not int8")
@@ -73,10 +79,8 @@ def reading_width(backbone: Cut, maps: Sequence[int]) -> int:
     """Values that a head reads: those of the pooled maps that it names; of the embedding if it names none."""
     if not maps:
         return backbone.width
-    model = backbone.model
-    graph = model.subgraphs[0]
-    pointwise = [op for op in graph.operators if flatbuffer.builtin(model, op) == Operator.CONV_2D]
-    return sum(2 * int(graph.tensors[pointwise[n].outputs[0]].shape[-1]) for n in maps)
+    tensors = backbone.model.subgraphs[0].tensors
+    return sum(2 * int(tensors[index].shape[-1]) for index in tensors_of(backbone.model, maps))
 
 
 def reading_graph(backbone: Cut, maps: Sequence[int]) -> bytes:

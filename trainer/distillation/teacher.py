@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from converters import flatbuffer
-from converters.flatbuffer import Operator
+from converters.inner import tensors_of
 from converters.yamnet import cut
 
 
@@ -34,8 +34,7 @@ class Teacher:
         model = network.model
         flatbuffer.prune(model)
         graph = model.subgraphs[0]
-        pointwise = [op for op in graph.operators if flatbuffer.builtin(model, op) == Operator.CONV_2D]
-        inner = [pointwise[number].outputs[0] for number in maps]
+        inner = tensors_of(model, maps)
         self._scales = [float(graph.tensors[i].quantization.scale[0]) for i in inner]
         graph.outputs = [*graph.outputs, *inner]
         self._weights, self._biases = network.class_weights, network.class_biases
