@@ -28,6 +28,7 @@ class Event:
     snr_db: float
     """Its loudest 0.2 s over the ambience around it, between 300 and 6000 Hz; infinite where there is none."""
     distance_m: float
+    """0 for a sound alone, which has no place."""
     onsets_s: tuple[float, ...]
     """Of each shot of a burst; else of the event alone."""
 

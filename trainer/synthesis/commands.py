@@ -114,15 +114,14 @@ def sound(
     """Write one sound that is no shot, alone: rain on tin, a chainsaw, a clap."""
     import numpy as np
 
-    from trainer.synthesis.sound_file import write_sound
+    from trainer.synthesis.annotation import Event
     from trainer.synthesis.sounds import SOUNDS
 
-    _check("sound", out, overwrite, annotated=False)
+    _check("sound", out, overwrite)
     _known("sound", "NAME", [name], _names())
     samples = 0.7 * SOUNDS[name].make(seconds, rate_hz, np.random.default_rng(seed))
-    with _clear_errors("sound"):
-        write_sound(out, samples, rate_hz)
-    typer.echo(f"{out}: {seconds:g} s of {name} ({SOUNDS[name].label})")
+    whole = Event(SOUNDS[name].label, name, False, 0.0, seconds, float("inf"), 0.0, (0.0,))
+    _write("sound", out, samples, [whole], rate_hz, seed)
 
 
 @app.command()
@@ -173,7 +172,7 @@ def _write(
     )
 
 
-def _check(command: str, out: Path, overwrite: bool, annotated: bool = True) -> None:
+def _check(command: str, out: Path, overwrite: bool) -> None:
     """Before anything is computed: would it be written?"""
     from trainer.synthesis.sound_file import FORMATS
 
@@ -181,7 +180,7 @@ def _check(command: str, out: Path, overwrite: bool, annotated: bool = True) -> 
         fail(f"synth {command}", f"{out}: sound is written as {' or '.join(FORMATS)}; give the file such an ending")
     if not out.parent.is_dir():
         fail(f"synth {command}", f"{out}: there is no folder {out.parent}; make it first")
-    for path in (out, *((out.with_suffix(".json"), out.with_suffix(".csv")) if annotated else ())):
+    for path in (out, out.with_suffix(".json"), out.with_suffix(".csv")):
         if path.exists() and not overwrite:
             fail(f"synth {command}", f"{path} exists already; choose another name or add --overwrite")
 

@@ -259,3 +259,20 @@ def test_the_day_of_a_version_is_that_of_the_run(home: Home) -> None:
     later = datetime(2031, 2, 3, tzinfo=UTC)
     outcome = retrain(request(home.folder, home.data, seed=2), Telling(quiet=True), later)
     assert outcome.version.startswith("20310203-1-")
+
+
+def test_a_run_over_a_cluster_learns_what_a_run_alone_learns(finished: Home, home: Home) -> None:
+    try:
+        from distributed import LocalCluster
+    except ImportError:
+        pytest.skip("MISSING DASK: pip install distributed (the cluster is not tested)")
+    elsewhere = home.folder / "elsewhere"
+    elsewhere.mkdir()
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
+        outcome, _ = run(elsewhere, home.data, cluster=cluster.scheduler_address)
+    assert outcome.version is not None
+    far = elsewhere / "models" / "current" / "model.tflite"
+    near = finished.models / "current" / "model.tflite"
+    assert model_file.read(far).graph == model_file.read(near).graph

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from trainer.data.licences import OWN
 from trainer.data.sources import find
 from trainer.synthesis.commands import app
 from trainer.synthesis.guns import KINDS
@@ -170,6 +171,9 @@ def test_one_sound_is_written_alone_and_all_are_listed(tmp_path: Path) -> None:
     code, said = run("sound", tmp_path / "clap.flac", "clapping", "--seconds", 1)
     assert code == 0, said
     assert soundfile.info(tmp_path / "clap.flac").duration == pytest.approx(1)
+    noted = json.loads((tmp_path / "clap.json").read_text())
+    assert noted["licence"] == OWN, "without one, it could not be learned from"
+    assert [(event["sound"], event["shot"], event["end_s"]) for event in noted["events"]] == [("clapping", False, 1.0)]
     code, said = run("sounds")
     assert code == 0
     assert len(said.splitlines()) == len(SOUNDS)
