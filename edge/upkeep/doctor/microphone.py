@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 QUIET_DBFS = -85.0  # 16-bit converters idle around here: nothing seems to be connected
 CLIPPED_SHARE = 0.01
+SERVICE = Path("/etc/systemd/system/ecosight-edge.service")
 
 
 @dataclass
@@ -45,6 +47,9 @@ def check_microphone(settings: EdgeSettings) -> Outcome:
     from edge.audio.source import SourceError, SourceLost, open_source
 
     audio = settings.audio
+    if audio.backend == "auto" and SERVICE.exists():
+        # A person has a session with a sound server; the service, which is what matters, has none.
+        audio = audio.model_copy(update={"backend": "alsa"})
     held = state_lock.held(settings.state_dir)
     stop_it = "`sudo systemctl stop ecosight-edge`, then try again (its `health` message says what it hears)"
     if audio.source == "stdin":

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edge.settings import EdgeSettings, secret
+from edge.audio.source import SourceError
+from edge.settings import AudioSettings, EdgeSettings, secret
 from edge.upkeep.doctor import diagnose, exit_code, run_doctor, unit_of
 from edge.upkeep.doctor.certificate import validity
 from edge.upkeep.doctor.credentials import as_in_the_unit
@@ -179,6 +180,25 @@ def test_sound_is_really_read(tmp_path: Path) -> None:
     assert "level -20.0 dBFS" in outcome.detail
     silent = check_microphone(recording(tmp_path / "silent.wav", np.zeros(3 * RATE_HZ, np.float32)))
     assert (silent.state, "every sample is zero" in silent.detail) == ("fail", True)
+
+
+@pytest.mark.parametrize(("installed", "opened"), [(True, "alsa"), (False, "auto")])
+def test_the_microphone_is_opened_as_the_installed_service_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, opened: str
+) -> None:
+    unit = tmp_path / "ecosight-edge.service"
+    if installed:
+        unit.touch()
+    asked = []
+
+    def refuse(audio: AudioSettings) -> None:
+        asked.append(audio.backend)
+        raise SourceError("enough", "no_portaudio")
+
+    monkeypatch.setattr("edge.upkeep.doctor.microphone.SERVICE", unit)
+    monkeypatch.setattr("edge.audio.source.open_source", refuse)
+    assert check_microphone(EdgeSettings(state_dir=tmp_path)).state == "fail"
+    assert asked == [opened]
 
 
 def test_a_recording_that_is_not_there_fails_with_its_name(tmp_path: Path) -> None:
