@@ -119,7 +119,7 @@ def sound(
 
     _check("sound", out, overwrite)
     _known("sound", "NAME", [name], _names())
-    samples = 0.7 * SOUNDS[name].make(seconds, rate_hz, np.random.default_rng(seed))
+    samples = (0.7 * SOUNDS[name].make(seconds, rate_hz, np.random.default_rng(seed))).astype(np.float32)
     whole = Event(SOUNDS[name].label, name, False, 0.0, seconds, float("inf"), 0.0, (0.0,))
     _write("sound", out, samples, [whole], rate_hz, seed)
 
