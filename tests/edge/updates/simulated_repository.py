@@ -9,7 +9,7 @@
         settings = {"updates": {"url": server.url, "root": str(repository.root_file)}}
 
 Everything is signed with keys that are made here. ``publish`` signs and writes what has changed, as
-`edge.updates.release` says who signs what. Attacks are made by changing what is public (`roles`, `signers`) and calling ``write``.
+`edge.updates.release` says who signs what. Attacks are made by changing what is public and calling ``write…``.
 """
 
 import datetime as dt
