@@ -52,6 +52,9 @@ class Detector:
         """Durations of the newest calls of the model."""
         self.on_window: Callable[[int, Scores], None] | None = None
         """Called with the start index and the scores of each window of real sound."""
+        self.shadow: Callable[[Window, Scores], None] | None = None
+        """Called with each window that is scored, and its scores, while a new model is tried or watched."""
+        self._settings = settings
         self._model = model
         self._ring = ring
         self._front_end = FrontEnd(ring.sample_rate_hz, settings.hop_s)
@@ -75,6 +78,23 @@ class Detector:
         if not ring.wait(self.position + self._front_end.wanted, timeout_s) and not ring.closed:
             return []
         return self._take()
+
+    @property
+    def quiet(self) -> bool:
+        """No event is open, and none may be about to begin."""
+        return self._logic.quiet
+
+    def replace(self, model: Model) -> list[Event]:
+        """Go on with another model from the next window on; by the thread that listens, between two windows.
+
+        No window is left out and none is scored twice. What is open ends, and its ends are returned: the scores and
+        thresholds of two models are not one event. Refractory periods and the counts of a storm go on.
+        """
+        self._model = model
+        self._columns = [model.manifest.labels.index(label) for label in model.alert_labels]
+        self._quiet = [0.0] * len(self._columns)
+        self.inference_ms.clear()
+        return self._logic.replace(rules_of(model, self._settings))
 
     def finish(self) -> list[Event]:
         """The sound is over: what the ring still holds, then the ends of the open events.
@@ -135,6 +155,8 @@ class Detector:
         self.windows += 1
         if shown and self.on_window is not None:
             self.on_window(window.start, scores)
+        if self.shadow is not None:
+            self.shadow(window, scores)
         return self._logic.observe(window.start, scores.labels[self._columns].tolist())
 
     def _loud(self, window: Window) -> bool:

@@ -39,8 +39,14 @@ class EventLogic:
     def __init__(self, rules: Sequence[Rule], timing: Timing, listen: Listen = deaf) -> None:
         self._timing = timing
         self._numbers = Numbers()
+        self._listen = listen
         self._tracks = [Track(rule, timing, listen, self._numbers) for rule in rules]
         self._last_start: int | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is open, and no label is on."""
+        return all(track.quiet for track in self._tracks)
 
     @property
     def open(self) -> bool:
@@ -71,4 +77,14 @@ class EventLogic:
         out: list[Event] = []
         for track in self._tracks:
             track.finish(out)
+        return out
+
+    def replace(self, rules: Sequence[Rule]) -> list[Event]:
+        """Go on with other rules from the next window on. Returns the ends of what was open."""
+        out = self.finish()
+        earlier = {track.label: track for track in self._tracks}
+        self._tracks = [Track(rule, self._timing, self._listen, self._numbers) for rule in rules]
+        for track in self._tracks:
+            if track.label in earlier:
+                track.follow(earlier[track.label])
         return out

@@ -97,6 +97,9 @@ class Manifest(_Part):
     """Of every label, and of context labels where they have one."""
     decisions: dict[Label, Decision] = {}
     """For each label whose role is ``alert``."""
+    changes_alert_labels: bool = False
+    """Its alert labels are others than those of the model before it, on purpose. Without this, a device that gets it
+    over the air refuses it for that."""
     context_labels: list[Label] = Field(default=[], max_length=2000)
     """AudioSet classes that the columns of ``context`` are; empty where the graph has no such output."""
     speech_label: str | None = None

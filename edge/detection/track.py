@@ -76,6 +76,20 @@ class Track:
         self.event: Happening | None = None
         self.storm: Happening | None = None
 
+    @property
+    def label(self) -> str:
+        return self._rule.label
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is open, and nothing may be about to begin."""
+        return not self._on and self.event is None and self.storm is None
+
+    def follow(self, earlier: "Track") -> None:
+        """Take over from one that has finished: its refractory period, and the events that a storm counts."""
+        self._barred_until = earlier._barred_until
+        self._recent = earlier._recent
+
     def turn_off(self) -> None:
         self._on = False
         self._armed = True

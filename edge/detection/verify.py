@@ -72,12 +72,12 @@ def verify(
     raise ModelFileError(f"{path} broke the interpreter that checked it ({died}); fetch it again")
 
 
-def check(data: bytes, name: str = "model") -> None:
-    """Everything that ``verify`` checks, in this process. Raises ModelFileError."""
+def check(data: bytes, name: str = "model") -> Model:
+    """Everything that ``verify`` checks, in this process; the model. Raises ModelFileError."""
     model = load_bytes(data, name)
     if not has_manifest(data):
         _check_runs(model, name)
-        return
+        return model
     golden = parse(data, name).golden
     if golden is None:
         raise ModelFileError(f"{name} holds no golden vectors")
@@ -95,6 +95,7 @@ def check(data: bytes, name: str = "model") -> None:
                     f"{name}: golden vector {number} is off by {worst:.3g} in {kind} (tolerance "
                     f"{float(vectors['tolerance']):.3g}): this machine's interpreter computes something else"
                 )
+    return model
 
 
 def read_golden(content: bytes, name: str = "model") -> dict[str, NDArray[np.generic]]:

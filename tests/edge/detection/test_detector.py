@@ -229,3 +229,43 @@ def test_windows_of_a_recording_begin_with_it() -> None:
     detector.on_window = lambda start, _: starts.append(start)
     hear(ring, detector, forest_with(3.0))
     assert starts[:3] == [0, HOP, 2 * HOP]
+
+
+def test_a_model_is_replaced_between_two_windows_and_none_is_missed_or_scored_twice() -> None:
+    ring, detector = listening()
+    told: list[tuple[int, float]] = []
+    detector.on_window = lambda start, scores: told.append((start, float(scores.labels[1])))
+    sound = forest_with(length_s=8)
+    for k in range(0, len(sound), 4800):
+        ring.write(sound[k : k + 4800])
+        if k == 4 * RATE:
+            assert detector.quiet
+            assert detector.replace(LoudnessModel(lambda _: 0.25)) == []  # type: ignore[arg-type]
+            switched = detector.position
+        detector.advance(0.0)
+    detector.finish()
+    starts = [start for start, _ in told]
+    assert starts == list(range(starts[0], starts[0] + len(starts) * HOP, HOP))
+    assert len(starts) >= 29
+    assert [score for start, score in told if start + WINDOW <= switched] == pytest.approx(
+        [0.01] * sum(start + WINDOW <= switched for start in starts)
+    )
+    assert all(score == 0.25 for start, score in told if start + WINDOW > switched)
+
+
+def test_an_event_that_is_open_ends_under_the_old_model_and_bars_the_new_for_its_refractory_period() -> None:
+    ring, detector = listening(DetectionSettings(refractory_s=2.0))
+    sound = forest_with(2.0, length_s=8)
+    events: list[Event] = []
+    for k in range(0, len(sound), 4800):
+        ring.write(sound[k : k + 4800])
+        events += detector.advance(0.0)
+        if events and len(events) == 1 and events[0].phase == "new":
+            assert not detector.quiet
+            events += detector.replace(LoudnessModel(lambda _: 0.9))  # type: ignore[arg-type]
+            assert detector.quiet
+    assert [event.phase for event in events[:2]] == ["new", "end"]
+    assert events[0].number == events[1].number
+    assert events[2].phase == "new"
+    assert events[2].number > events[1].number
+    assert events[2].first_onset >= events[1].end + 2 * RATE - WINDOW
