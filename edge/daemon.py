@@ -12,7 +12,7 @@ from collections.abc import Callable
 from edge.audio.capture import Capture
 from edge.audio.clock import Clock
 from edge.audio.ring import Ring
-from edge.audio.source import BLOCK_S, open_source
+from edge.audio.source import block_s_for, open_source
 from edge.delivery.alerts import AlertDesk, Sender
 from edge.delivery.clips import ClipKeeper
 from edge.delivery.messages import LocationReport, ModelReport
@@ -67,7 +67,8 @@ class Daemon:
         self._ended_at = 0
         """Ring position at which a loss of sound ended the open events; once for each loss."""
         # Sound first: a window needs a second of it, and the model is verified and loaded meanwhile.
-        source = open_source(settings.audio)
+        block_s = block_s_for(settings.detection.hop_s)
+        source = open_source(settings.audio, block_s)
         self.clock = Clock(source.sample_rate_hz)
         self.ring = Ring(source.sample_rate_hz, settings.audio.ring_s)
         self.ring.reader_position = 0
@@ -87,7 +88,7 @@ class Daemon:
         model = self.choice.model
         self.outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
         paced = settings.audio.pace == "real_time" or source.live
-        block_frames = round(BLOCK_S * source.sample_rate_hz) if paced else 0
+        block_frames = round(block_s * source.sample_rate_hz) if paced else 0
         self.detector = Detector(model, self.ring, settings.detection, block_frames)
         self.sender = Sender.of(settings, model.name)
         self.clips = ClipKeeper(settings, self.ring, self.clock, model, self.outbox, self._on_message)

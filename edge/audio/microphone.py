@@ -23,12 +23,12 @@ from edge.settings import AudioSettings
 
 LOG = logging.getLogger(__name__)
 
-LATENCY_S = 2 * BLOCK_S
-"""Asked of the driver: room for two blocks."""
+LATENCY_BLOCKS = 2
+"""Asked of the driver: room for so many blocks."""
 LOOK_S = 0.5
 SILENT_STREAM_S = 4.0
 """A stream whose callback is not called for this long is dead, though it says that it is active."""
-ACCOUNT_EVERY = 16
+ACCOUNT_EVERY = 8
 """Callbacks between two looks at the clock."""
 FORGET_PPM = 300
 """More than any sound card's clock drifts."""
@@ -41,6 +41,7 @@ class Microphone:
 
     Args:
         settings: which one.
+        block_s: how much sound each call of the callback brings.
         root, environment, fresh: the machine; for tests.
     """
 
@@ -49,6 +50,7 @@ class Microphone:
     def __init__(
         self,
         settings: AudioSettings,
+        block_s: float = BLOCK_S,
         root: Path = Path("/"),
         environment: Mapping[str, str] | None = None,
         fresh: Callable[[portaudio.View], Any] = portaudio.fresh,
@@ -58,6 +60,7 @@ class Microphone:
         self.latency_s = 0.0
         self.overflows = 0
         self._settings = settings
+        self._block_s = block_s
         self._root = root
         self._environment = os.environ if environment is None else environment
         self._fresh = fresh
@@ -150,8 +153,8 @@ class Microphone:
             channels=self._settings.channel,
             samplerate=rate_hz,
             dtype="float32",
-            blocksize=round(BLOCK_S * rate_hz),
-            latency=LATENCY_S,
+            blocksize=round(self._block_s * rate_hz),
+            latency=LATENCY_BLOCKS * self._block_s,
             callback=callback,
             finished_callback=ended.set,
         )

@@ -144,9 +144,10 @@ class FileSource:
     live = False
     latency_s = 0.0
 
-    def __init__(self, settings: AudioSettings) -> None:
+    def __init__(self, settings: AudioSettings, block_s: float = BLOCK_S) -> None:
         self._path = Path(settings.location)
         self._settings = settings
+        self._block_s = block_s
         with open_recording(self._path, settings.channel) as recording:
             self.sample_rate_hz = recording.sample_rate_hz
             self.description = f"{self._path} ({recording.duration_s:.1f} s, {recording.sample_rate_hz} Hz)"
@@ -154,7 +155,7 @@ class FileSource:
     def run(self, sink: Sink, stop: threading.Event) -> None:
         """Play the file once. Raises SourceError where it is damaged."""
         with open_recording(self._path, self._settings.channel) as recording:
-            _play(recording, sink, stop, self._settings.pace == "real_time")
+            _play(recording, sink, stop, self._block_s, self._settings.pace == "real_time")
 
 
 class FolderSource:
@@ -166,8 +167,9 @@ class FolderSource:
     live = False
     latency_s = 0.0
 
-    def __init__(self, settings: AudioSettings) -> None:
+    def __init__(self, settings: AudioSettings, block_s: float = BLOCK_S) -> None:
         folder = Path(settings.location)
+        self._block_s = block_s
         if not folder.is_dir():
             raise SourceError(f"{folder} is not a folder", "bad_recording")
         self._paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -197,17 +199,17 @@ class FolderSource:
             LOG.info("playing %s (%.1f s, %d Hz)", path, recording.duration_s, recording.sample_rate_hz)
             real_time = self._settings.pace == "real_time"
             if recording.sample_rate_hz == self.sample_rate_hz:
-                _play(recording, sink, stop, real_time)
+                _play(recording, sink, stop, self._block_s, real_time)
                 return
             resampled = Resampled(sink, recording.sample_rate_hz, self.sample_rate_hz)
-            _play(recording, resampled, stop, real_time)
+            _play(recording, resampled, stop, self._block_s, real_time)
             resampled.flush()
 
 
-def _play(recording: Recording, sink: Sink, stop: threading.Event, real_time: bool) -> None:
+def _play(recording: Recording, sink: Sink, stop: threading.Event, block_s: float, real_time: bool) -> None:
     started_s = time.monotonic()
     played = 0
-    for block in recording.blocks(BLOCK_S if real_time else FAST_BLOCK_S):
+    for block in recording.blocks(block_s if real_time else FAST_BLOCK_S):
         played += len(block)
         if real_time:
             # A block is there when its last frame would have sounded, as with a microphone.

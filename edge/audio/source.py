@@ -7,6 +7,7 @@ A source runs in its own thread and pushes mono float32 frames, full scale ±1, 
     source.run(sink, stop)      # blocks until the recording ends, or `stop` is set, or the sound is lost
 """
 
+import math
 import threading
 from typing import Protocol
 
@@ -15,9 +16,8 @@ from numpy.typing import NDArray
 
 from edge.settings import AudioSettings
 
-BLOCK_S = 0.12
-"""Live sound comes in blocks of this length. Each wakes the processor, mostly to cold caches; half a hop costs an
-alert nothing, since the detector places its windows to end where blocks do."""
+BLOCK_S = 0.24
+"""Live sound comes in blocks of this length at most. Each wakes the processor, mostly to cold caches."""
 BETWEEN_RECORDINGS = "next_recording"
 """The one reason for a gap that is no loss: two files of a folder are not continuous sound."""
 
@@ -70,8 +70,18 @@ class Source(Protocol):
         """
 
 
-def open_source(settings: AudioSettings) -> Source:
+def block_s_for(hop_s: float) -> float:
+    """The length of a live source's blocks for windows every ``hop_s``: as many whole ones in a hop as need be.
+
+    A block a hop costs an alert nothing, since the detector places its windows to end where blocks do.
+    """
+    return hop_s / math.ceil(hop_s / BLOCK_S - 1e-9)
+
+
+def open_source(settings: AudioSettings, block_s: float = BLOCK_S) -> Source:
     """The configured source. A microphone need not be there yet: it is looked for in ``run``.
+
+    ``block_s``: the length of its blocks; a recording that is played fast has longer ones.
 
     Raises:
         SourceError: a recording that cannot be read, a missing program.
@@ -79,13 +89,13 @@ def open_source(settings: AudioSettings) -> Source:
     if settings.source == "microphone":
         from edge.audio.microphone import Microphone
 
-        return Microphone(settings)
+        return Microphone(settings, block_s)
     if settings.source in ("stdin", "url"):
         from edge.audio.streams import FfmpegStream, StdinStream
 
-        return StdinStream(settings) if settings.source == "stdin" else FfmpegStream(settings)
+        return StdinStream(settings, block_s=block_s) if settings.source == "stdin" else FfmpegStream(settings, block_s)
     if "://" in settings.location:
         raise SourceError(f"audio.source is {settings.source!r}, but audio.location is an address: set source: url")
     from edge.audio.recordings import FileSource, FolderSource
 
-    return FileSource(settings) if settings.source == "file" else FolderSource(settings)
+    return FileSource(settings, block_s) if settings.source == "file" else FolderSource(settings, block_s)

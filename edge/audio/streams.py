@@ -26,7 +26,7 @@ LOOK_S = 0.5
 BYTES_OF = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 
 
-def decode(data: bytes, sample_format: str) -> NDArray[np.float32]:
+def decode(data: bytes | memoryview, sample_format: str) -> NDArray[np.float32]:
     """Whole little-endian samples as float32 ``[n]``, full scale ±1; what is no number becomes silence."""
     if sample_format == "f32le":
         samples = np.frombuffer(data, "<f4")
@@ -34,46 +34,56 @@ def decode(data: bytes, sample_format: str) -> NDArray[np.float32]:
     if sample_format == "s24le":
         padded = np.zeros((len(data) // 3, 4), np.uint8)
         padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        return (padded.view("<i4")[:, 0] / np.float32(2**31)).astype(np.float32)
+        return (padded.view("<i4")[:, 0] / np.float32(2**31)).astype(np.float32, copy=False)
     kind, full_scale = ("<i2", 2**15) if sample_format == "s16le" else ("<i4", 2**31)
-    return (np.frombuffer(data, kind) / np.float32(full_scale)).astype(np.float32)
+    return (np.frombuffer(data, kind) / np.float32(full_scale)).astype(np.float32, copy=False)
 
 
 class _Pipe:
-    """Reads interleaved PCM from a file descriptor and hands one channel of it to a sink."""
+    """Reads interleaved PCM from a file descriptor, block by block, and hands one channel of it to a sink."""
 
-    def __init__(self, descriptor: int, sample_format: str, channels: int, channel: int, sample_rate_hz: int) -> None:
+    def __init__(
+        self, descriptor: int, sample_format: str, channels: int, channel: int, sample_rate_hz: int, block_s: float
+    ) -> None:
         self._descriptor = descriptor
         self._format = sample_format
         self._frame_bytes = BYTES_OF[sample_format] * channels
         self._channels = channels
         self._channel = channel
-        self._block_bytes = max(1, round(BLOCK_S * sample_rate_hz)) * self._frame_bytes
-        self._pending = bytearray()
+        self._block = memoryview(bytearray(max(1, round(block_s * sample_rate_hz)) * self._frame_bytes))
+        self._filled = 0
+        """Bytes of the block that are there."""
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
         self.read_at_s = time.monotonic()
 
     def pump(self, sink: Sink, wait_s: float) -> bool:
-        """Wait up to ``wait_s`` for bytes and pass whole blocks on; False at the end of the pipe."""
-        ready, _, _ = select.select([self._descriptor], [], [], wait_s)
-        if not ready:
-            self._pass_on(sink, self._frame_bytes)
+        """Wait up to ``wait_s`` for bytes and pass a whole block on; False at the end of the pipe."""
+        if not self._poll.poll(1e3 * wait_s):
+            self._pass_on(sink)
             return True
-        data = os.read(self._descriptor, 4 * self._block_bytes)
-        if not data:
-            self._pass_on(sink, self._frame_bytes)
+        count = os.readv(self._descriptor, [self._block[self._filled :]])
+        if not count:
+            self._pass_on(sink)
             return False
         self.read_at_s = time.monotonic()
-        self._pending += data
-        self._pass_on(sink, self._block_bytes)
+        self._filled += count
+        if self._filled == len(self._block):
+            self._pass_on(sink)
         return True
 
-    def _pass_on(self, sink: Sink, at_least_bytes: int) -> None:
-        if len(self._pending) < at_least_bytes:
+    def _pass_on(self, sink: Sink) -> None:
+        """The whole frames that are there; of a broken one the beginning is kept."""
+        whole = self._filled // self._frame_bytes * self._frame_bytes
+        if not whole:
             return
-        whole = len(self._pending) // self._frame_bytes * self._frame_bytes
-        samples = decode(bytes(self._pending[:whole]), self._format)
-        del self._pending[:whole]
-        sink.write(np.ascontiguousarray(samples.reshape(-1, self._channels)[:, self._channel - 1]))
+        samples = decode(self._block[:whole], self._format)
+        if self._channels > 1:
+            samples = np.ascontiguousarray(samples.reshape(-1, self._channels)[:, self._channel - 1])
+        self._filled -= whole
+        if self._filled:
+            self._block[: self._filled] = self._block[whole : whole + self._filled]
+        sink.write(samples)
 
 
 class StdinStream:
@@ -82,12 +92,13 @@ class StdinStream:
     live = False
     latency_s = 0.0
 
-    def __init__(self, settings: AudioSettings, stream: IO[bytes] | None = None) -> None:
+    def __init__(self, settings: AudioSettings, stream: IO[bytes] | None = None, block_s: float = BLOCK_S) -> None:
         if settings.channel > settings.stdin_channels:
             raise SourceError(
                 f"audio.channel is {settings.channel}, but audio.stdin_channels is only {settings.stdin_channels}"
             )
         self._settings = settings
+        self._block_s = block_s
         self._stream = stream
         self.sample_rate_hz = settings.sample_rate_hz
         self.description = (
@@ -99,7 +110,12 @@ class StdinStream:
         stream = self._stream if self._stream is not None else sys.stdin.buffer
         settings = self._settings
         pipe = _Pipe(
-            stream.fileno(), settings.stdin_format, settings.stdin_channels, settings.channel, self.sample_rate_hz
+            stream.fileno(),
+            settings.stdin_format,
+            settings.stdin_channels,
+            settings.channel,
+            self.sample_rate_hz,
+            self._block_s,
         )
         while not stop.is_set() and pipe.pump(sink, LOOK_S):
             pass
@@ -111,8 +127,9 @@ class FfmpegStream:
     A URL is live: its end or silence is a loss, and it is connected anew. A plain path is a recording.
     """
 
-    def __init__(self, settings: AudioSettings) -> None:
+    def __init__(self, settings: AudioSettings, block_s: float = BLOCK_S) -> None:
         self._settings = settings
+        self._block_s = block_s
         self.live = "://" in settings.location and not settings.location.startswith("file://")
         self.latency_s = 0.0
         self.sample_rate_hz = settings.sample_rate_hz
@@ -146,7 +163,7 @@ class FfmpegStream:
 
     def _pump(self, process: "subprocess.Popen[bytes]", sink: Sink, stop: threading.Event) -> None:
         assert process.stdout is not None
-        pipe = _Pipe(process.stdout.fileno(), "f32le", 1, 1, self.sample_rate_hz)
+        pipe = _Pipe(process.stdout.fileno(), "f32le", 1, 1, self.sample_rate_hz, self._block_s)
         with process.stdout:
             while not stop.is_set():
                 if not pipe.pump(sink, LOOK_S):

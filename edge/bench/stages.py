@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge.audio.frontend import FrontEnd
 from edge.audio.logmel import WINDOW_SAMPLES
 from edge.audio.ring import Ring
-from edge.audio.source import BLOCK_S
+from edge.audio.source import block_s_for
 from edge.detection.detector import Detector
 from edge.detection.graph import Graph
 from edge.detection.model import Model
@@ -52,7 +52,7 @@ def network_cost(model: Model, sound: NDArray[np.float32], hop_s: float) -> floa
 
 def detector_cost(model: Model, sound: NDArray[np.float32], settings: DetectionSettings) -> float:
     """CPU ms per audio second from the ring to the events, as fast as possible."""
-    block = round(BLOCK_S * CAPTURE_RATE_HZ)
+    block = round(block_s_for(settings.hop_s) * CAPTURE_RATE_HZ)
 
     def whole() -> None:
         ring = Ring(CAPTURE_RATE_HZ, 20.0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.audio.source import BLOCK_S
+from edge.audio.source import block_s_for
 from edge.bench.broker import private_broker
 from edge.bench.stages import CAPTURE_RATE_HZ, noise
 
@@ -64,7 +64,7 @@ def daemon_cost(
                 stderr=errors,
                 env=_environment(),
             )
-        threading.Thread(target=_feed, args=(daemon,), daemon=True).start()
+        threading.Thread(target=_feed, args=(daemon, block_s_for(hop_s)), daemon=True).start()
         try:
             time.sleep(warm_up_s)
             _must_run(daemon, log)
@@ -83,10 +83,10 @@ def daemon_cost(
     return Whole(used_s * 1e3 / span_s, resident_mib, first_s, connected)
 
 
-def _feed(daemon: "subprocess.Popen[bytes]") -> None:
+def _feed(daemon: "subprocess.Popen[bytes]", block_s: float) -> None:
     """Noise into the daemon's standard input, at the speed of sound, until it ends."""
     assert daemon.stdin is not None
-    block = round(BLOCK_S * CAPTURE_RATE_HZ)
+    block = round(block_s * CAPTURE_RATE_HZ)
     sound = (noise(CAPTURE_RATE_HZ, 20.0) * 32_767).astype("<i2")
     blocks = [sound[start : start + block].tobytes() for start in range(0, len(sound) - block + 1, block)]
     due_s = time.monotonic()
@@ -94,7 +94,7 @@ def _feed(daemon: "subprocess.Popen[bytes]") -> None:
         for some in itertools.cycle(blocks):
             daemon.stdin.write(some)
             daemon.stdin.flush()
-            due_s += BLOCK_S
+            due_s += block_s
             time.sleep(max(0.0, due_s - time.monotonic()))
 
 
