@@ -63,9 +63,11 @@ class Tap:
             self.missing_frames = 0
         if not self.live:
             self._wait_for_room()
+        end = ring.end + len(frames)
+        self._clock.observe(end, boot_s)
+        self._look_at = end + self._look_every
+        # Last, since it wakes the reader: what came after would keep the interpreter from it.
         ring.write(frames)
-        self._clock.observe(ring.end, boot_s)
-        self._look_at = ring.end + self._look_every
 
     def gap(self, frames: int, reason: str) -> None:
         if not self.fenced:
