@@ -27,8 +27,9 @@ from edge.audio.logmel import (
 
 # Windows are views into these rows, so a row is written once and never again; when an arena is full the
 # newest part moves to a fresh one, and the old lives on only while somebody holds one of its windows.
-_ARENA_SAMPLES = 4 * SAMPLE_RATE_HZ
-_ARENA_FRAMES = 4 * 100
+# Under the 128 KiB at which `edge.heap` lets the system map and clear fresh memory each time.
+_ARENA_SAMPLES = 30_000
+_ARENA_FRAMES = 300
 _WAIT_STEP_S = 0.004
 
 
@@ -42,8 +43,14 @@ class Window:
     """Log-mel, float32 [96, 64]."""
     waveform: NDArray[np.float32]
     """The samples at 16 kHz, float32 [15600], full scale ±1."""
-    peak: float
-    """Largest magnitude among the samples that no earlier window held (the newest hop)."""
+    new: int
+    """How many samples at its end no earlier window held: the newest hop, or all."""
+
+    @property
+    def peak(self) -> float:
+        """Largest magnitude among the new samples."""
+        new = self.waveform[-self.new :]
+        return max(float(new.max()), -float(new.min()))
 
 
 class FrontEnd:
@@ -184,19 +191,19 @@ class FrontEnd:
         patch = self._rows[self._row : self._row + PATCH_FRAMES]
         if self._windows == 0:
             self._whole(waveform, patch)
-            new = waveform
+            new = WINDOW_SAMPLES
         else:
             # Always the same number of frames at once: a batch of another size may round otherwise.
             first = PATCH_FRAMES - self._hop_frames
             self._newest(waveform[first * FRAME_STEP :], patch[first:])
-            new = waveform[-self._hop_samples :]
+            new = self._hop_samples
         assert self._base is not None
         offset = self._windows * self._hop_samples
         start = self._base + (2 * offset * self.sample_rate_hz + SAMPLE_RATE_HZ) // (2 * SAMPLE_RATE_HZ)
         patch.flags.writeable = waveform.flags.writeable = False
         self._windows += 1
         self._row += self._hop_frames
-        return Window(start, patch, waveform, max(float(new.max()), -float(new.min())))
+        return Window(start, patch, waveform, new)
 
 
 assert FRAME_LENGTH + (PATCH_FRAMES - 1) * FRAME_STEP == WINDOW_SAMPLES

@@ -126,9 +126,6 @@ class LogMel:
         matrix = mel_matrix()
         used = np.flatnonzero(matrix.any(axis=1))
         self._first, self._stop = int(used[0]), int(used[-1]) + 1
-        # The triangles of the low bands touch few bins: two dense blocks are half the work of one.
-        half = MEL_BANDS * 5 // 8
-        self._blocks = [self._block(matrix, 0, half), self._block(matrix, half, MEL_BANDS)]
         count = self._stop - self._first
         # The transform alone is in double precision, as in TFLite's own: beside an offset or rumble, the rounding of a
         # float32 transform is louder than the quiet bands (0.0006 in their logarithm; 5 us a hop is the price).
@@ -136,28 +133,36 @@ class LogMel:
         self._spectrum = np.empty((frames, FFT_LENGTH // 2 + 1), np.complex128)
         self._parts = np.empty((frames, 2 * count), np.float32)
         self._magnitude = np.empty((frames, count), np.float32)
+        # The views of it that every call needs.
+        # The triangles of the low bands touch few bins: two dense blocks are half the work of one.
+        half = MEL_BANDS * 5 // 8
+        self._blocks = [self._block(matrix, 0, half), self._block(matrix, half, MEL_BANDS)]
+        self._head = self._padded[:, :FRAME_LENGTH]
+        self._used = self._spectrum.view(np.float64)[:, 2 * self._first : 2 * self._stop]
+        self._real, self._imaginary = self._parts[:, 0::2], self._parts[:, 1::2]
 
-    def _block(self, matrix: NDArray[np.float32], first: int, stop: int) -> tuple[slice, slice, NDArray[np.float32]]:
+    def _block(
+        self, matrix: NDArray[np.float32], first: int, stop: int
+    ) -> tuple[NDArray[np.float32], slice, NDArray[np.float32]]:
         rows = np.flatnonzero(matrix[:, first:stop].any(axis=1))
         low, high = int(rows[0]), int(rows[-1]) + 1
-        bins = slice(low - self._first, high - self._first)
-        return bins, slice(first, stop), np.ascontiguousarray(matrix[low:high, first:stop])
+        magnitude = self._magnitude[:, low - self._first : high - self._first]
+        return magnitude, slice(first, stop), np.ascontiguousarray(matrix[low:high, first:stop])
 
     def __call__(self, waveform: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Write the log-mel of ``waveform`` (float32 [400 + 160 (frames - 1)], contiguous, 16 kHz, full scale ±1)
         to ``out`` (float32 [frames, 64])."""
         item = waveform.itemsize
         framed = np.ndarray((self.frames, FRAME_LENGTH), np.float32, waveform, strides=(FRAME_STEP * item, item))
-        np.multiply(framed, self._hann, out=self._padded[:, :FRAME_LENGTH], dtype=np.float32)
+        np.multiply(framed, self._hann, out=self._head, dtype=np.float32)
         _rfft_into(self._padded, self._spectrum)
         # |z| from its parts: np.abs on complex64 is hypot(), several times slower where numpy has no AVX-512 for it.
-        used = self._spectrum.view(np.float64)[:, 2 * self._first : 2 * self._stop]
-        np.copyto(self._parts, used, casting="same_kind")
+        np.copyto(self._parts, self._used, casting="same_kind")
         np.multiply(self._parts, self._parts, out=self._parts)
-        np.add(self._parts[:, 0::2], self._parts[:, 1::2], out=self._magnitude)
+        np.add(self._real, self._imaginary, out=self._magnitude)
         np.sqrt(self._magnitude, out=self._magnitude)
-        for bins, bands, block in self._blocks:
-            np.matmul(self._magnitude[:, bins], block, out=out[:, bands])
+        for magnitude, bands, block in self._blocks:
+            np.matmul(magnitude, block, out=out[:, bands])
         np.add(out, np.float32(LOG_OFFSET), out=out)
         np.log(out, out=out)
 
