@@ -21,6 +21,7 @@ MAY_IMPORT = {
 # What a bare installation brings (`dependencies` in pyproject.toml), by import name.
 ON_THE_DEVICE = {
     "ai_edge_litert",
+    "bsdiff4",
     "flatbuffers",  # comes with ai-edge-litert, whose schema is written with it
     "numpy",
     "paho",

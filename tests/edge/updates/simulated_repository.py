@@ -302,6 +302,7 @@ class Asked:
     sent_bytes: int = 0
     """Of the body."""
     headers: dict[str, str] = field(default_factory=dict)
+    """By their names in small letters."""
 
 
 class Served:
@@ -369,7 +370,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0])
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        asked = Asked(path, int(found[1]) if found else None, headers=dict(self.headers.items()))
+        asked = Asked(path, int(found[1]) if found else None, headers={k.lower(): v for k, v in self.headers.items()})
         self.server_of_tests.asked.append(asked)
         try:
             self._answer(asked, self.server_of_tests.fault_for(path))
