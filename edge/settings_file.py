@@ -21,7 +21,15 @@ from edge.redaction import without_passwords
 
 ENVIRONMENT_PREFIX = "ECOSIGHT_"
 # Variables with our prefix that are not settings: they steer tests and scripts.
-NOT_SETTINGS = frozenset({"ECOSIGHT_YAMNET", "ECOSIGHT_DATA", "ECOSIGHT_REQUIRE_ALL", "ECOSIGHT_CONFIG"})
+NOT_SETTINGS = frozenset(
+    {
+        "ECOSIGHT_CONFIG",
+        "ECOSIGHT_DATA",
+        "ECOSIGHT_RELEASE_PASSPHRASE",
+        "ECOSIGHT_REQUIRE_ALL",
+        "ECOSIGHT_YAMNET",
+    }
+)
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 MICROPHONE = r"^(default|usb:[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}(:.*)?|usb-port:[0-9.:-]+|card:.+)$"

@@ -7,6 +7,7 @@ from trainer.data.commands import app as data
 from trainer.distillation.commands import backbone, distill
 from trainer.judging.commands import app as benchmark
 from trainer.models import commands as models
+from trainer.release.commands import app as release
 from trainer.retraining.commands import retrain
 from trainer.synthesis.commands import app as synth
 
@@ -18,5 +19,6 @@ app.command()(retrain)
 app.add_typer(benchmark, name="benchmark")
 app.command()(distill)
 app.add_typer(backbone, name="backbone")
+app.add_typer(release, name="release")
 for command in (models.evaluate, models.compare, models.report, models.history, models.promote, models.rollback):
     app.command()(command)

@@ -76,14 +76,15 @@ class Chain:
 
     def role(self, name: str) -> "Metadata[Any]":
         """The metadata of a role by its name."""
-        return {
+        metadata: dict[str, Metadata[Any]] = {
             ROOT: self.root,
             TARGETS_ROLE: self.targets,
             MODELS_ROLE: self.models,
             ROLLOUT_ROLE: self.rollout,
             SNAPSHOT: self.snapshot,
             TIMESTAMP: self.timestamp,
-        }[name]
+        }
+        return metadata[name]
 
     def keys(self, role: str) -> "dict[str, Key]":
         """The keys that may sign a role now, by their ids."""
@@ -123,7 +124,8 @@ class Chain:
             for path, file in metadata.signed.targets.items():
                 size = self.place.size(stored(path, file))
                 if size != file.length:
-                    yield f"{stored(path, file)} {'is missing' if size is None else f'has {size} bytes, not {file.length}'}"
+                    how = "is missing" if size is None else f"has {size} bytes, not {file.length}"
+                    yield f"{stored(path, file)} {how}"
 
     def _content(self, path: str, file: "TargetFile") -> bytes:
         name = stored(path, file)
@@ -151,7 +153,7 @@ def load(place: Place, trusted_root: bytes | None = None) -> Chain:
     Raises:
         ReleaseError: there is none, it is damaged (which file, and how), or it is another's.
     """
-    from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+    from tuf.api.metadata import Snapshot, Targets, Timestamp
 
     root = _newest_root(place, trusted_root)
     stamp_bytes = place.get(TIMESTAMP_FILE)

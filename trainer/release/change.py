@@ -45,7 +45,7 @@ class _Waiting(BaseModel):
     what: str
     by: str
     at: AwareDatetime
-    metadata: dict[Literal["root", "targets", "models"], str]
+    metadata: dict[str, str]
     intents: list[Intent] = []
 
 
@@ -124,7 +124,7 @@ class Change:
             what=self.what,
             by=self.by,
             at=self.at,
-            metadata={role: one.to_bytes().decode() for role, one in self.metadata.items()},  # type: ignore[misc]
+            metadata={role: one.to_bytes().decode() for role, one in self.metadata.items()},
             intents=list(self.intents),
         )
         place.put(FILE, (waiting.model_dump_json(indent=1) + "\n").encode())
@@ -173,7 +173,9 @@ def waiting(place: Place) -> Change | None:
         return None
     try:
         found = _Waiting.model_validate_json(content)
-        metadata = {role: Metadata.from_bytes(text.encode()) for role, text in found.metadata.items()}
+        metadata: dict[str, Metadata[Any]] = {
+            role: Metadata.from_bytes(text.encode()) for role, text in found.metadata.items()
+        }
     except (ValidationError, DeserializationError) as error:
         raise ReleaseError(
             f"{place.name}/{FILE} is damaged; take it away with `ecosight-trainer release sign --discard` and prepare "

@@ -1,7 +1,6 @@
 """What may be released: a model that passes the device's own checks, a program's wheels, an overlay."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,12 @@ import yaml
 from pydantic import ValidationError
 
 from edge.updates.release import ModelTarget, Overlay, OverlayTarget, ProgramTarget, Wheelhouse
+from edge.updates.wheels import WheelError, wheel_of
 from trainer.failing import said
 from trainer.release import ReleaseError
 from trainer.release.chain import Chain, Kind
 
-LARGEST_WHEEL_BYTES = 200_000_000
 MACHINES = ("x86_64", "aarch64")
-_WHEEL = re.compile(r"(?P<name>[A-Za-z0-9_.]+)-(?P<version>[A-Za-z0-9_.!+]+)(-\d[^-]*)?-[^-]+-[^-]+-(?P<platform>[^-]+)\.whl")
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,14 @@ def program(folders: Sequence[Path], number: int) -> Content:
         path = f"programs/{version}/{machine}.json"
         if path in files:
             raise ReleaseError(f"{folder} is the second wheelhouse for {machine}; give one for each kind of machine")
-        paths = {f"programs/wheels/{hashlib.sha256(content).hexdigest()}.{name}": content for name, content in wheels}
+        paths = {wheel_target(name, content): content for name, content in wheels}
         files |= paths
         files[path] = Wheelhouse(version=version, machine=machine, wheels=sorted(paths)).model_dump_json().encode()
         custom[path] = ProgramTarget(number=number, version=version).model_dump(mode="json")
     if len(versions) != 1:
-        raise ReleaseError(f"these wheelhouses hold EcoSight {', '.join(sorted(versions))}; a release is of one version")
+        raise ReleaseError(
+            f"these wheelhouses hold EcoSight {', '.join(sorted(versions))}; a release is of one version"
+        )
     version = next(iter(versions))
     return Content("program", f"programs/{version}", f"program {version}", files, custom)
 
@@ -115,29 +115,29 @@ def overlay(path: Path, number: int) -> Content:
 
 
 def _wheelhouse(folder: Path) -> tuple[str, Any, list[tuple[str, bytes]]]:
+    """Version, machine, and the wheels by their names."""
     if not folder.is_dir():
         raise ReleaseError(f"{folder} is not a folder of wheels")
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    if not paths:
-        raise ReleaseError(f"{folder} is empty; expected wheels (`pip download --only-binary :all: …`)")
-    parsed = [(path, _WHEEL.fullmatch(path.name)) for path in paths]
-    if strange := [path.name for path, found in parsed if found is None]:
-        raise ReleaseError(f"{folder} holds what is no wheel: {', '.join(strange[:5])}; a device builds nothing")
-    if large := [path.name for path, _ in parsed if path.stat().st_size > LARGEST_WHEEL_BYTES]:
-        raise ReleaseError(f"{folder}: {large[0]} is larger than {LARGEST_WHEEL_BYTES} bytes")
-    wheels = [found for _, found in parsed if found is not None]
-    ours = [found["version"] for found in wheels if found["name"].lower() == "ecosight"]
-    if len(ours) != 1:
-        raise ReleaseError(f"{folder} holds {len(ours) or 'no'} wheels of ecosight; a wheelhouse holds one")
-    platforms = {found["platform"] for found in wheels}
-    machines = [machine for machine in MACHINES if any(platform.endswith(machine) for platform in platforms)]
+    try:
+        files = [(path.name, path.read_bytes()) for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        wheels = [wheel_of(wheel_target(name, content)) for name, content in files]
+    except OSError as error:
+        raise ReleaseError(said(error)) from error
+    except WheelError as error:
+        name = str(error).partition(":")[0].rpartition("/")[2][65:]
+        raise ReleaseError(f"{folder} holds what is no wheel: {name}; a device builds nothing") from error
+    ours = {wheel.version for wheel in wheels if wheel.name == "ecosight"}
+    if len(ours) != 1 or sum(wheel.name == "ecosight" for wheel in wheels) != 1:
+        raise ReleaseError(f"{folder} must hold one wheel of ecosight, with those that it needs; it holds {len(ours)}")
+    platforms = {platform for wheel in wheels for platform in wheel.platforms}
+    machines = [machine for machine in MACHINES if any(name.endswith(f"_{machine}") for name in platforms)]
     others = sorted(name for name in platforms if name != "any" and not name.endswith(MACHINES))
     if len(machines) != 1 or others:
         seen = ", ".join(others or machines) or "none that names one"
         raise ReleaseError(f"{folder} must hold wheels of one kind of machine ({' or '.join(MACHINES)}); found {seen}")
-    try:
-        return ours[0], machines[0], [(path.name, path.read_bytes()) for path, _ in parsed]
-    except OSError as error:
-        raise ReleaseError(said(error)) from error
+    return next(iter(ours)), machines[0], files
 
 
+def wheel_target(name: str, content: bytes) -> str:
+    """Where a wheel lies among the targets."""
+    return f"programs/wheels/{hashlib.sha256(content).hexdigest()}.{name}"

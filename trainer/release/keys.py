@@ -160,9 +160,7 @@ def online_signers(folder: Path, role: str, keys: Iterable["Key"]) -> "list[Cryp
     """Signers of an online role: every key of it that is in the folder. Raises ReleaseError: there is none."""
     keys = list(keys)
     found = [
-        load(path, key, None)
-        for key in keys
-        for path in sorted(folder.glob(f"*-{key.keyid[:ID_DIGITS]}{SUFFIX}"))[:1]
+        load(path, key, None) for key in keys for path in sorted(folder.glob(f"*-{key.keyid[:ID_DIGITS]}{SUFFIX}"))[:1]
     ]
     if not found:
         names = " or ".join(file_name(role, key) for key in keys)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from edge.updates.release import MODELS_ROLE, ROLLOUT_ROLE, Channel, Rollout
 from trainer.release import ReleaseError
 from trainer.release.chain import (
-    ROOT,
     SNAPSHOT,
     TARGETS_ROLE,
     TIMESTAMP,

@@ -49,7 +49,7 @@ class Broker(Section):
 
 
 class ExpireDays(Section):
-    """For how many days a signature of each role holds. Devices keep their model when it has run out, and take no other."""
+    """For how many days a signature of each role holds. Devices keep their model after that, and take no other."""
 
     root: int = Field(default=365, ge=1, le=3650)
     targets: int = Field(default=365, ge=1, le=3650)
@@ -69,7 +69,7 @@ class ReleaseSettings(Section):
     """Folder with the keys that sign without a person."""
     trusted_root: Path = Path("root.json")
     """The root of trust: what devices are given, and what the repository is compared with."""
-    sites: list[Identifier] = []
+    sites: tuple[Identifier, ...] = ()
     """Whom a hint is sent to."""
     broker: Broker | None = None
     """Where hints are sent and devices are heard; neither without one."""

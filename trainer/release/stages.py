@@ -1,4 +1,4 @@
-"""Who shall run what: each function takes what a channel wants now and gives what it shall want. Nothing is signed here."""
+"""Who shall run what: from what a channel wants now to what it shall want. Nothing is signed here."""
 
 from edge.updates.release import Rollout, Stage
 from trainer.release import ReleaseError
@@ -9,7 +9,9 @@ def stage_of(rollout: Rollout, kind: Kind) -> Stage:
     """What the channel wants of a kind. Raises ReleaseError: nothing."""
     stage: Stage | None = getattr(rollout, kind)
     if stage is None:
-        raise ReleaseError(f"no {kind} was released on {rollout.channel} yet; begin with `ecosight-trainer release publish`")
+        raise ReleaseError(
+            f"no {kind} was released on {rollout.channel} yet; begin with `ecosight-trainer release publish`"
+        )
     return stage
 
 
@@ -72,9 +74,7 @@ def signed(chain: Chain, kind: Kind, name: str) -> Release:
     if len(meant) == 1:
         return meant[0]
     there = ", ".join(f"{one.number} = {one.target}" for one in every[-5:]) or "none"
-    raise ReleaseError(
-        f"maintainers signed {'several' if meant else 'no'} {kind}s {name!r}; the newest: {there}"
-    )
+    raise ReleaseError(f"maintainers signed {'several' if meant else 'no'} {kind}s {name!r}; the newest: {there}")
 
 
 def refuse_under_floor(chain: Chain, release: Release) -> None:
