@@ -14,7 +14,7 @@ _hidden = [name for name in _OF_CLOUDS if name not in sys.modules]
 sys.modules.update(dict.fromkeys(_hidden))  # type: ignore[arg-type]  # None: "import" raises ImportError
 try:
     from tuf.api import exceptions
-    from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]  # documented, not listed
+    from tuf.api.metadata import TargetFile
     from tuf.ngclient.config import UpdaterConfig
     from tuf.ngclient.fetcher import FetcherInterface
     from tuf.ngclient.updater import Updater

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.updates import deltas
 from trainer.release import contents
 from trainer.release.chain import Kind
 from trainer.release.change import Change
 from trainer.release.contents import Content, next_number
-from trainer.release.deltas import make_delta
 from trainer.release.publishing import Asked, already_signed, prepare, refuse_repeat
 from trainer.release.session import Session
 from trainer.release.stages import published, signed
@@ -26,7 +26,7 @@ def change_for(
         _offer(opened, asked, content.kind, content.target)
         return None
     opened.refuse_waiting()
-    return prepare(opened.chain, content, asked, opened.online, make_delta)
+    return prepare(opened.chain, content, asked, opened.online, deltas.make)
 
 
 def _read(opened: Session, model: str | None, program: Sequence[Path], overlay: Path | None) -> Content:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from edge.updates.deltas import NOTHING
 from edge.updates.release import FLOOR, MODELS_ROLE, Channel, Floor
 from trainer.release import ReleaseError
 from trainer.release.chain import CHANNELS, KINDS, Chain, Kind, stored
@@ -136,10 +137,12 @@ def _given_out(chain: Chain, channel: Channel, kinds: Iterable[Kind] = KINDS) ->
 
 
 def _deltas(chain: Chain, content: bytes, make_delta: MakeDelta) -> dict[str, bytes]:
-    """By the digest of the model that they start from: what channels give out, then the newest."""
+    """By the digest of what they start from: nothing, what channels give out, then the newest."""
     given = {target for channel in CHANNELS for target in _given_out(chain, channel, ("model",))}
     newest = sorted(chain.releases("model"), key=lambda one: (one.target in given, one.number), reverse=True)
     found = {}
+    if (whole := make_delta(b"", content)) is not None:
+        found[NOTHING] = whole
     for release in newest[:DELTAS_FROM]:
         old = chain.place.get(stored(release.target, chain.models.signed.targets[release.target]))
         delta = make_delta(old, content) if old is not None and old != content else None

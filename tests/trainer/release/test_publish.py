@@ -1,5 +1,6 @@
-"""From a model file to what a device finds: signatures over several sittings, stages, and everything that is refused."""
+"""From a model file to what a device finds: signatures over several sittings, stages, and what is refused."""
 
+import hashlib
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge.detection.choice import default_model
-from edge.updates.release import Floor, Overlay, Wheelhouse
+from edge.updates import deltas
+from edge.updates.deltas import NOTHING
+from edge.updates.release import Floor, ModelTarget, Overlay, Wheelhouse
 from tests.trainer.release.making import Device, Releases, another_model, told
 from trainer.release import session as session_module
 from trainer.release.change import Change
@@ -103,7 +106,16 @@ def test_numbers_grow_and_a_folder_of_the_store_may_be_named(
     with_one.done("publish", folder, *with_one.keys("alice", "bob"))
     info = device.look().get_targetinfo("models/gun-shot-2.tflite")
     assert info is not None
-    assert info.custom == {"schema_version": 1, "number": 2, "name": "gun-shot", "version": "2", "deltas": {}}
+    custom = ModelTarget.model_validate(info.custom)
+    assert (custom.number, custom.name, custom.version) == (2, "gun-shot", "2")
+    one = models[0].read_bytes()
+    delta = custom.deltas[hashlib.sha256(one).hexdigest()]
+    patch = device.content(delta.target) or b""
+    assert deltas.apply(one, patch, info.length) == models[1].read_bytes()
+    assert delta.length == len(patch) < 0.1 * info.length
+    assert (
+        deltas.apply(b"", device.content(custom.deltas[NOTHING].target) or b"", info.length) == models[1].read_bytes()
+    )
 
 
 def test_a_version_is_never_used_twice(with_one: Releases, models: list[Path], tmp_path: Path) -> None:
