@@ -1,8 +1,9 @@
 """A backbone on disk: a network from the patch on, the names of its classes, and whose network it is.
 
 It is a ``.tflite`` with outputs ``embedding`` [1, D] and ``context`` [1, C], to which a ZIP is appended as TFLite
-Metadata does it (``unzip -l`` lists it): ``labels.txt``, a class a line, and ``backbone.json`` with the SHA-256 of
-the file that the network was cut out of. That SHA-256 is the network's name: a head says on which one it was trained.
+Metadata does it (``unzip -l`` lists it): ``labels.txt``, a class a line; ``backbone.json`` with the SHA-256 of
+the file that the network was cut out of (that SHA-256 is the network's name: a head says on which one it was trained);
+and ``heard.txt``, where the network itself has learned from recordings that heads are trained on, too: which clips.
 
 Google's waveform-in ``yamnet.tflite`` and whole model files hold a backbone, too: ``open_backbone`` takes all three.
 """
@@ -10,8 +11,9 @@ Google's waveform-in ``yamnet.tflite`` and whole model files hold a backbone, to
 import hashlib
 import io
 import json
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from converters.flatbuffer import GraphError
@@ -21,8 +23,11 @@ from edge.detection.appended_zip import tail
 from edge.detection.model_file import ModelFileError
 from edge.detection.waveform_yamnet import read_labels
 
-LABELS, ORIGIN = "labels.txt", "backbone.json"
+LABELS, ORIGIN, HEARD = "labels.txt", "backbone.json", "heard.txt"
 _MAX_ORIGIN_BYTES = 4096
+_MAX_HEARD_BYTES = 16 << 20
+HEARD_DIGITS = 8
+"""Of a clip's SHA-256; enough to know it again."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Backbone:
     """What the rows of its classifier are; empty where it has none."""
     sha256: str
     """The network's name: of the file that it first came from."""
+    heard: frozenset[str] = frozenset()
+    """The first `HEARD_DIGITS` digits of the SHA-256 of each clip that the network itself has learned from; empty where
+    that is not known, or long ago and elsewhere, as with Google's."""
 
     def cut(self, context: Sequence[str] = ()) -> Cut:
         """The network alone, with the scores of these classes. Raises GraphError where one is not known."""
@@ -52,10 +60,12 @@ def open_backbone(content: bytes, name: str = "the backbone") -> Backbone:
         if model_file.has_manifest(content):
             whole = model_file.parse(content, name)
             sha256 = whole.manifest.backbone_sha256 or whole.sha256
-            found = Backbone(whole.graph, tuple(whole.manifest.context_labels), sha256)
+            manifest = whole.manifest
+            found = Backbone(whole.graph, tuple(manifest.context_labels), sha256, frozenset(manifest.backbone_heard))
         else:
             labels = tuple(read_labels(content, name)) if zipfile.is_zipfile(io.BytesIO(content)) else ()
-            found = Backbone(content, labels, _origin(content, name) or hashlib.sha256(content).hexdigest())
+            sha256 = _origin(content, name) or hashlib.sha256(content).hexdigest()
+            found = Backbone(content, labels, sha256, _heard(content, name))
     except ModelFileError as error:
         raise GraphError(str(error)) from error
     count = len(found.cut().class_biases)
@@ -64,30 +74,52 @@ def open_backbone(content: bytes, name: str = "the backbone") -> Backbone:
     return found
 
 
-def pack_backbone(network: Cut, classes: Sequence[str], sha256: str | None = None) -> bytes:
+def pack_backbone(network: Cut, classes: Sequence[str], sha256: str | None = None, heard: Iterable[str] = ()) -> bytes:
     """The bytes of a backbone's file. ``network`` gives the scores of ``classes``, in this order, as its context.
 
-    ``sha256``: the network's name, where it was cut out of another file; without it, the new file's own.
+    ``sha256``: the network's name, where it was cut out of another file; without it, the new file's own. ``heard``: the
+    SHA-256 (hex) of each clip that the network itself has learned from, or its first digits.
     """
     graph = network.pack()
     members = {LABELS: "".join(f"{label}\n" for label in classes).encode()}
     if sha256 is not None:
         members[ORIGIN] = json.dumps({"network_sha256": sha256}).encode()
+    if clips := sorted({digest[:HEARD_DIGITS] for digest in heard}):
+        members[HEARD] = "".join(f"{clip}\n" for clip in clips).encode()
     return graph + tail(len(graph), members)
 
 
 def _origin(content: bytes, name: str) -> str | None:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if ORIGIN not in archive.namelist():
-                return None
-            with archive.open(ORIGIN) as file:
-                said = json.loads(file.read(_MAX_ORIGIN_BYTES))
-    except zipfile.BadZipFile:
+    found = _member(content, ORIGIN, _MAX_ORIGIN_BYTES, name)
+    if found is None:
         return None
-    except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    try:
+        said = json.loads(found)
+    except (ValueError, RecursionError) as error:
         raise GraphError(f"{name}: {ORIGIN} cannot be read: {error}") from error
     sha256 = said.get("network_sha256") if isinstance(said, dict) else None
     if not isinstance(sha256, str) or len(sha256) != 64:
         raise GraphError(f"{name}: {ORIGIN} does not say whose network this is")
     return sha256
+
+
+def _heard(content: bytes, name: str) -> frozenset[str]:
+    found = _member(content, HEARD, _MAX_HEARD_BYTES, name) or b""
+    clips = frozenset(found.decode("ascii", "replace").split())
+    if any(re.fullmatch(rf"[0-9a-f]{{{HEARD_DIGITS}}}", clip) is None for clip in clips):
+        raise GraphError(f"{name}: {HEARD} is no list of clips")
+    return clips
+
+
+def _member(content: bytes, member: str, most_bytes: int, name: str) -> bytes | None:
+    """A member of the ZIP behind the graph, or the beginning of a longer one; None without it. Raises GraphError."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if member not in archive.namelist():
+                return None
+            with archive.open(member) as file:
+                return file.read(most_bytes)
+    except zipfile.BadZipFile:
+        return None
+    except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise GraphError(f"{name}: {member} cannot be read: {error}") from error

@@ -66,6 +66,7 @@ def with_backbone(content: bytes, about: About, weights: Weights, name: str = "t
             "score_kind": "margin",
             "score_scale": about.scale,
             "backbone_sha256": backbone.sha256,
+            "backbone_heard": sorted(backbone.heard),
             "training": about.training,
             "metrics": about.metrics,
             "licence": about.licence,
@@ -135,7 +136,7 @@ def taken_apart(content: bytes, name: str = "the model") -> tuple[bytes, About, 
         card=whole.card,
     )
     network = backbone.cut(backbone.classes)
-    return pack_backbone(network, backbone.classes, backbone.sha256), about, _numbers(head)
+    return pack_backbone(network, backbone.classes, backbone.sha256, backbone.heard), about, _numbers(head)
 
 
 def _numbers(head: Head) -> Weights:

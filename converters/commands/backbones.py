@@ -36,7 +36,7 @@ def backbone(
 
     with told(file, out):
         found = open_backbone(read_bytes(file), str(file))
-        content = pack_backbone(found.cut(found.classes), found.classes, found.sha256)
+        content = pack_backbone(found.cut(found.classes), found.classes, found.sha256, found.heard)
         out.write_bytes(content)
         sound = clips_of(clips)
         typer.echo(

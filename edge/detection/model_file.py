@@ -31,6 +31,8 @@ MAX_MEMBER_BYTES = {MANIFEST: 1 << 20, GOLDEN: 8 << 20, CARD: 1 << 20}  # and th
 Label = Annotated[str, Field(min_length=1, max_length=80)]
 Role = Literal["alert", "context", "privacy", "background"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ClipDigits = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+"""The first digits of a clip's SHA-256."""
 
 
 class ModelFileError(ValueError):
@@ -116,6 +118,8 @@ class Manifest(_Part):
     front_end_hash: Sha256 = front_end_hash()
     backbone_sha256: Sha256 | None = None
     """Of the file whose network this is (Google's ``yamnet.tflite``)."""
+    backbone_heard: list[ClipDigits] = Field(default=[], max_length=50_000)
+    """Clips that the network itself has learned from, if that is known: thresholds set on others hold."""
     training: dict[str, Any] = {}
     """Snapshot: sources, licences, recordings, seed."""
     metrics: dict[str, Any] = {}

@@ -10,7 +10,7 @@ waveforms: what matters is that teacher and student hear the same.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from trainer.augmentation.field import in_the_field
 from trainer.augmentation.mixing import random_of, read_clip
 from trainer.data.clip import Clip
 
-SHOT = "gun_shot"
+SHOT, SPEECH = "gun_shot", "speech"
 LONGEST_S = 12.0
 """Of a rendering: a random piece of what is longer."""
 SHORTEST_S = 1.1
@@ -41,6 +41,10 @@ class BankPlan:
     """Draws of each kind of synthesised sound."""
     of_synthetic_shots: int = 150
     """Draws of each kind of gun."""
+    of_voices: int = 320
+    """Draws of each kind of synthesised voices."""
+    of_clips_with_voices: int = 20
+    """Renderings of each clip in which the teacher hears speech: there are few that may ship."""
     synthetic_s: float = 6.0
 
 
@@ -53,6 +57,8 @@ class BankedSound:
     stop: int
     synthetic: bool
     recording: str
+    voice: bool = False
+    """Whether somebody is heard: made, or in a recording."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class _Task:
     path: Path | None = None
     synthetic: str = ""
     seconds: float = 0.0
+    voice: bool = False
 
     def render(self) -> NDArray[np.float32]:
         random = random_of(self.seed, self.label, self.recording, self.synthetic, self.number)
@@ -84,6 +91,8 @@ class _Task:
             waveform = read_clip(self.path)
             if self.number:
                 waveform = in_the_field(waveform, random, frozenset() if self.label == SHOT else frozenset({"burst"}))
+        elif self.voice:
+            waveform = _voices(self.synthetic, self.seconds, random)
         elif self.label == SHOT:
             waveform = _synthetic_shots(self.synthetic, self.seconds, random)
         else:
@@ -95,13 +104,16 @@ class _Task:
 
 
 def make_bank(
-    folder: Path, clips: Sequence[Clip], plan: BankPlan, progress: Callable[[int, int], None], processes: int = 2
-) -> Bank:
+    folder: Path, clips: Sequence[Clip], plan: BankPlan, progress: Callable[[int, int], None], processes: int = 2,
+    with_voices: Collection[Clip] = (),
+) -> Bank:  # fmt: skip
     """Render the bank into ``folder``, or open the one that is there if it was made of the same clips by the same plan.
 
-    Raises OSError.
+    ``with_voices``: those among ``clips`` in which speech is heard. Raises OSError: SpeechError among them, where the
+    program that makes voices is missing.
     """
-    text = json.dumps([asdict(plan), sorted((c.sha256, c.label, c.recording) for c in clips)])
+    voiced = {clip.path for clip in with_voices}
+    text = json.dumps([asdict(plan), sorted((c.sha256, c.label, c.recording, c.path in voiced) for c in clips)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = folder / f"bank-{digest}"
     if (folder / "sounds.json").exists():
@@ -110,12 +122,11 @@ def make_bank(
     sounds: list[BankedSound] = []
     at = 0
     with (folder / "frames.f2").open("wb") as file:
-        tasks = list(_tasks(clips, plan))
+        tasks = list(_tasks(clips, plan, voiced))
         for number, (task, frames) in enumerate(zip(tasks, _rendered(tasks, processes), strict=True)):
             file.write(frames.tobytes())
-            sounds.append(
-                BankedSound(task.label, at, at + len(frames), task.path is None, task.recording or task.synthetic)
-            )
+            told = task.recording or task.synthetic
+            sounds.append(BankedSound(task.label, at, at + len(frames), task.path is None, told, task.voice))
             at += len(frames)
             progress(number + 1, len(tasks))
     (folder / "sounds.json").write_text(json.dumps([asdict(one) for one in sounds]))
@@ -131,13 +142,20 @@ def open_bank(folder: Path) -> Bank:
     return Bank(frames, sounds, folder.name.removeprefix("bank-"))
 
 
-def _tasks(clips: Iterable[Clip], plan: BankPlan) -> Iterator[_Task]:
+def _tasks(clips: Iterable[Clip], plan: BankPlan, voiced: Collection[Path]) -> Iterator[_Task]:
     from trainer.synthesis.guns import KINDS
     from trainer.synthesis.sounds import SOUNDS
+    from trainer.synthesis.speech import VOICES
 
+    for name in VOICES:  # first: if the program is missing, that is said at once
+        for number in range(plan.of_voices):
+            yield _Task(SPEECH, "", number, plan.seed, synthetic=name, seconds=plan.synthetic_s, voice=True)
     for clip in clips:
-        for number in range(plan.of_shots if clip.label == SHOT else plan.of_clips):
-            yield _Task(clip.label, f"{clip.recording}/{clip.path.name}", number, plan.seed, clip.path)
+        voice = clip.path in voiced and clip.label != SHOT
+        times = plan.of_shots if clip.label == SHOT else plan.of_clips_with_voices if voice else plan.of_clips
+        for number in range(times):
+            told = f"{clip.recording}/{clip.path.name}"
+            yield _Task(clip.label, told, number, plan.seed, clip.path, voice=voice)
     for name, sound in SOUNDS.items():
         for number in range(plan.of_synthetic):
             yield _Task(sound.label, "", number, plan.seed, synthetic=name, seconds=plan.synthetic_s)
@@ -167,6 +185,13 @@ def _piece(waveform: NDArray[np.float32], random: np.random.Generator) -> NDArra
         return np.pad(waveform, (before, shortest - len(waveform) - before))
     start = int(random.integers(max(1, len(waveform) - longest + 1)))
     return waveform[start : start + longest]
+
+
+def _voices(kind: str, seconds: float, random: np.random.Generator) -> NDArray[np.float32]:
+    from trainer.synthesis.speech import VOICES
+
+    waveform = VOICES[kind](seconds, SAMPLE_RATE_HZ, random).astype(np.float32)
+    return in_the_field(waveform, random, frozenset({"burst"}))
 
 
 def _synthetic_shots(kind: str, seconds: float, random: np.random.Generator) -> NDArray[np.float32]:

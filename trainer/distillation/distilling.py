@@ -1,4 +1,8 @@
-"""The whole of it: clips that may ship → bank → student → int8 backbone."""
+"""The whole of it: clips that may ship → bank → student → int8 backbone.
+
+The student hears the training part only. On the validation part, which it does not know, thresholds can be set that
+hold (`trainer.retraining.head`); so its file says which clips it has heard.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ from trainer.distillation.bank import SHOT, BankPlan, make_bank
 from trainer.distillation.export import backbone_of_network, parity
 from trainer.distillation.mixes import Mixer
 from trainer.distillation.training import Plan, Progress, teach
-from trainer.distillation.voices import shift_for, shifted, teacher_of_speech
+from trainer.distillation.voices import LEAST_CLIPS, shift_for, shifted, teacher_of_speech, with_speech
 
 WINDOW_S = 0.96
 CALIBRATION = 600
@@ -41,8 +45,12 @@ def distil(wanted: Request, say: Callable[[str], None]) -> str:
     """
     teacher = wanted.yamnet.read_bytes()
     classes = list(read_labels(teacher, str(wanted.yamnet)))
-    clips = clips_to_ship(wanted.data, wanted.work, say)
-    bank = make_bank(wanted.work, clips, BankPlan(), _every(200, "rendered", say))
+    permitted = clips_to_ship(wanted.data, wanted.work, say)
+    clips = [clip for clip in permitted if part_of(clip.recording) == "train"]
+    speech = teacher_of_speech(wanted.yamnet)
+    voices = with_speech(speech, [clip for clip in permitted if clip.label != SHOT])
+    say(f"{len(clips)} clips to learn from; speech is heard in {len(voices)} of all")
+    bank = make_bank(wanted.work, clips, BankPlan(), _every(200, "rendered", say), with_voices=voices)
     say(f"bank: {bank.hours:.1f} h of {len(bank.sounds)} sounds")
     plan = Plan(width=wanted.width, windows=round(wanted.hours * 3600 / WINDOW_S), minutes=wanted.minutes)
     folder = wanted.work / f"bank-{bank.digest}"
@@ -57,10 +65,13 @@ def distil(wanted: Request, say: Callable[[str], None]) -> str:
     mixes = Mixer(bank, 77).draw(CALIBRATION + 200).patches
     content = backbone_of_network(network, classes, mixes[:CALIBRATION])
     row = classes.index(audioset.SPEECH)
-    shift = shift_for(content, teacher_of_speech(wanted.yamnet), row, [one for one in clips if one.label != SHOT])
-    say(f"voices: logits raised by {shift:.2f}")
+    unheard = [clip for clip in voices if clip not in clips]
+    judges = unheard if len(unheard) >= LEAST_CLIPS else voices
+    shift = shift_for(content, speech, row, judges)
+    say(f"voices: logits raised by {shift:.2f}, by {len(judges)} clips with speech, {len(unheard)} of them unheard")
     network = shifted(network, classes, shift)
-    content = backbone_of_network(network, classes, mixes[:CALIBRATION])
+    heard = [clip.sha256 for clip in clips]
+    content = backbone_of_network(network, classes, mixes[:CALIBRATION], heard)
     found = parity(network, content, mixes[CALIBRATION:])
     if found.embedding_correlation < 0.97:
         raise GraphError(f"int8 keeps too little of the student: embeddings correlate by {found.embedding_correlation}")

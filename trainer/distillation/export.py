@@ -1,5 +1,6 @@
 """From a taught student to the backbone that flies: batch norms folded, ranges found, int8 written, loss measured."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,13 +23,16 @@ class Parity:
     """Of the logits' sigmoid, likewise."""
 
 
-def backbone_of_network(network: Network, classes: list[str], calibration: NDArray[np.float32]) -> bytes:
-    """The bytes of a backbone file; ``calibration`` are patches float32 [n, 96, 64], quiet and loud.
+def backbone_of_network(
+    network: Network, classes: list[str], calibration: NDArray[np.float32], heard: Iterable[str] = ()
+) -> bytes:
+    """The bytes of a backbone file; ``calibration`` are patches float32 [n, 96, 64], quiet and loud, and ``heard`` the
+    SHA-256 of the clips that it has learned from.
 
     Raises GraphError.
     """
     ranges = calibrate(network, calibration, clipped=0.001)
-    return pack_backbone(quantised(network, ranges, list(range(len(classes)))), classes)
+    return pack_backbone(quantised(network, ranges, list(range(len(classes)))), classes, heard=heard)
 
 
 def parity(network: Network, backbone: bytes, patches: NDArray[np.float32]) -> Parity:

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.logmel import LOG_OFFSET, MEL_BANDS, PATCH_FRAMES
-from trainer.distillation.bank import SHOT, Bank
+from trainer.distillation.bank import SHOT, SPEECH, Bank
 
 BACKGROUND = "background"
 UNCLEAR = -1
-BEDS = frozenset({BACKGROUND, "rain", "wind", "crickets", "insects", "sea_waves", "chirping_birds", "engine"})
+BEDS = frozenset({BACKGROUND, "rain", "wind", "crickets", "insects", "sea_waves", "chirping_birds", "engine", SPEECH})
 """Labels of sounds that others are mixed over."""
-SHARES = {"shot": 0.3, "impulse": 0.35, "other": 0.25}
+SHARES = {"shot": 0.28, "impulse": 0.3, "voice": 0.14, "other": 0.2}
 """How often a mix holds each; the rest are beds alone."""
 CONTINUOUS = BEDS | {"chainsaw", "helicopter", "siren", "frog", "jackhammer", "casual"}
 SNR_DB = (-5.0, 30.0)
@@ -46,14 +46,17 @@ class Mixer:
         self._random = np.random.default_rng(seed)
         known = sorted({one.label for one in bank.sounds} - {SHOT, BACKGROUND})
         self.labels: list[str] = [SHOT, BACKGROUND, *known]
-        groups: dict[str, dict[str, list[int]]] = {"shot": {}, "impulse": {}, "other": {}, "bed": {}}
+        groups: dict[str, dict[str, list[int]]] = {**{name: {} for name in SHARES}, "bed": {}}
         for number, one in enumerate(bank.sounds):
+            if one.voice:
+                # Each kind of made ones as often as all recorded ones: those are few.
+                groups["voice"].setdefault(one.recording if one.synthetic else "recorded", []).append(number)
             if one.label == SHOT:
                 # Synthesised shots have a group of their own: one in five, and without a label.
                 groups["shot"].setdefault("synthetic" if one.synthetic else "", []).append(number)
-            elif one.label in CONTINUOUS:
+            elif one.label in CONTINUOUS - {SPEECH}:
                 groups["other"].setdefault(one.label, []).append(number)
-            else:
+            elif one.label != SPEECH:
                 groups["impulse"].setdefault(one.label, []).append(number)
             if one.label in BEDS:
                 groups["bed"].setdefault(one.label, []).append(number)
@@ -76,7 +79,7 @@ class Mixer:
         kind = "bed"
         for name, share in SHARES.items():
             if draw < share:
-                kind = name
+                kind = name if self._groups[name] else "bed"
                 break
             draw -= share
         bed_number = self._pick(self._groups["bed"], BACKGROUND)
@@ -85,7 +88,7 @@ class Mixer:
             return bed, self.labels.index(self._bank.sounds[bed_number].label)
         number = self._pick(self._groups[kind], "")
         sound = self._bank.sounds[number]
-        front, has_loudest = self._slice(number, kind != "other")
+        front, has_loudest = self._slice(number, kind not in {"other", "voice"})
         snr_db = float(random.uniform(*SNR_DB))
         if random.random() < 0.1:  # alone, as on a clean recording
             mixed, snr_db = front, 60.0

@@ -2,7 +2,8 @@
 
 What is asked of it, each divided by its spread over the first mixes, so that none drowns the others:
 
-- the teacher's 521 logits;
+- the teacher's 521 logits, those of voices counting more: the privacy gate lives on them;
+- its scores of voices (cross-entropy), which say what matters about them: on which side of the gate's limit they are;
 - its embedding, through a linear projection, and its hints (what its inner maps look like), through one for each map;
 - where the mix says it, the label: the cross-entropy of a small head on the same things that the trained head will
   read. It goes beyond the teacher, who has not learned shots under rain.
@@ -23,6 +24,8 @@ from torch import nn
 from torch.nn import functional
 
 from converters.network import WIDTHS_AND_STRIDES
+from edge.detection import audioset
+from edge.detection.waveform_yamnet import read_labels
 from trainer.distillation.bank import Bank, open_bank
 from trainer.distillation.mixes import UNCLEAR, Mixer
 from trainer.distillation.student import Student
@@ -38,13 +41,18 @@ class Plan:
     """Pairs whose means and maxima are taught as hints, and read by the head."""
     windows: int = 1_000_000
     minutes: float = 600.0
-    """Ends after so long if the windows are not through by then; the learning rate follows what is nearer its end."""
+    """Ends after so long, all runs together, if the windows are not through by then; the learning rate follows what is
+    nearer its end."""
     batch: int = 256
     rate: float = 3e-3
     """Highest learning rate; it rises for a twentieth of the way, then falls as half a cosine."""
     decay: float = 1e-4
     label_share: float = 0.5
     """Weight of the label's cross-entropy; the teacher's words have 1 each."""
+    voice_weight: float = 8.0
+    """Of each class of voices among the logits; the others have 1."""
+    voice_share: float = 1.0
+    """Weight of the voices' cross-entropy, which is summed over their classes."""
     seed: int = 1
     teachers: int = 1
     """Processes that mix and teach."""
@@ -55,7 +63,8 @@ class Progress:
     windows: int
     seconds: float
     losses: dict[str, float]
-    """Running means: ``logits``, ``embedding``, ``hints`` (share of the spread that is not explained), ``label``."""
+    """Running means: ``logits``, ``embedding``, ``hints`` (share of the spread that is not explained), and the
+    cross-entropies ``voices`` and ``label``."""
 
 
 class Pupil(nn.Module):
@@ -101,26 +110,32 @@ def teach(
     pupil = Pupil(plan, said.logits.shape[1], said.embedding.shape[1], sizes, labels).to(device)
     pupil = pupil.to(memory_format=torch.channels_last)
     _start_at_the_mean(pupil, said)
-    done = _resume(pupil, out / "checkpoint.npz")
+    done, before_s = _resume(pupil, out / "checkpoint.npz")
+    voices, weights = _voices(yamnet, plan)
+    weights = weights.to(device)
     optimiser = torch.optim.AdamW(pupil.parameters(), plan.rate, weight_decay=plan.decay)
     spread = {
         name: torch.from_numpy(_spread(getattr(said, name))).to(device) for name in ("logits", "embedding", "hints")
     }
     means: dict[str, float] = {}
-    started = saved = time.monotonic()
+    saved = time.monotonic()
+    started = saved - before_s
     pupil.train()
-    part = done / plan.windows
+    part = max(done / plan.windows, before_s / 60 / plan.minutes)
     while part < 1:
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * _schedule(part)
         said_of = {name: torch.from_numpy(getattr(said, name)).to(device) for name in spread}
         logits, embedding, hints, own = pupil(torch.from_numpy(patches).to(device))
         losses = {
-            name: ((got - said_of[name]) / spread[name]).square().mean()
+            name: ((weights if name == "logits" else 1.0) * ((got - said_of[name]) / spread[name]).square()).mean()
             for name, got in (("logits", logits), ("embedding", embedding), ("hints", hints))
         }
+        heard = said_of["logits"][:, voices].sigmoid()
+        losses["voices"] = functional.binary_cross_entropy_with_logits(logits[:, voices], heard) * len(voices)
         losses["label"] = functional.cross_entropy(own, torch.from_numpy(told).to(device), ignore_index=UNCLEAR)
-        total = losses["logits"] + losses["embedding"] + losses["hints"] + plan.label_share * losses["label"]
+        total = losses["logits"] + losses["embedding"] + losses["hints"]
+        total = total + plan.label_share * losses["label"] + plan.voice_share * losses["voices"]
         optimiser.zero_grad()
         total.backward()
         nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
@@ -133,7 +148,7 @@ def teach(
             progress(Progress(done, time.monotonic() - started, dict(means)))
         if time.monotonic() - saved > 240 or part >= 1:
             saved = time.monotonic()
-            _save(pupil, out / "checkpoint.npz", done)
+            _save(pupil, out / "checkpoint.npz", done, saved - started)
         patches, told, said = next(lessons)
     return pupil.student.eval()
 
@@ -186,6 +201,15 @@ def _spread(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(deviation, deviation.mean() / 3), np.float32)
 
 
+def _voices(yamnet: Path, plan: Plan) -> tuple[list[int], torch.Tensor]:
+    """Rows of the voices among the teacher's classes, and the weight of each class, with a mean of 1."""
+    classes = read_labels(yamnet.read_bytes(), str(yamnet))
+    rows = [classes.index(label) for label in audioset.VOICES]
+    weights = torch.ones(len(classes))
+    weights[rows] = plan.voice_weight
+    return rows, weights / weights.mean()
+
+
 def _start_at_the_mean(pupil: Pupil, said: Lesson) -> None:
     with torch.no_grad():
         pupil.student.classifier.bias.copy_(torch.from_numpy(said.logits.mean(axis=0)))
@@ -202,16 +226,18 @@ def _schedule(part: float) -> float:
     return min(1.0, part / 0.05 + 0.02) * 0.5 * (1 + float(np.cos(np.pi * min(part, 1.0)))) + 1e-3
 
 
-def _save(pupil: Pupil, path: Path, done: int) -> None:
+def _save(pupil: Pupil, path: Path, done: int, seconds: float) -> None:
     state = {name: value.detach().cpu().numpy() for name, value in pupil.state_dict().items()}
     temporary = path.with_suffix(".new.npz")
-    np.savez(temporary, done=done, **state)
+    np.savez(temporary, done=done, seconds=seconds, **state)
     temporary.replace(path)
 
 
-def _resume(pupil: Pupil, path: Path) -> int:
+def _resume(pupil: Pupil, path: Path) -> tuple[int, float]:
+    """Windows that were heard, and the seconds that it took."""
     if not path.exists():
-        return 0
+        return 0, 0.0
     with np.load(path, allow_pickle=False) as file:
-        pupil.load_state_dict({name: torch.from_numpy(file[name]) for name in file.files if name != "done"})
-        return int(file["done"])
+        state = {name: torch.from_numpy(file[name]) for name in file.files if name not in {"done", "seconds"}}
+        pupil.load_state_dict(state)
+        return int(file["done"]), float(file["seconds"])

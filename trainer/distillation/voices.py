@@ -1,9 +1,9 @@
 """How loud a student must call for voices, so that the privacy gate's limit means the same for it as for its teacher.
 
-There are few voices among recordings that may ship, and a student is shyer about them than YAMNet. The gate must not
-pass a clip because of that: the logits of all classes of voices are shifted until, of the clips in which the teacher
-hears speech, nearly all reach the limit. Clips without a voice are then withheld more often; that is the side to err
-on.
+There are few voices among recordings that may ship, most are made, and a student may be shyer about real ones than
+YAMNet. The gate must not pass a clip because of that: the logits of all classes of voices are shifted until, of the
+clips in which the teacher hears speech, nearly all reach the limit; clips that the student has not heard, if there are
+enough. Clips without a voice are then withheld more often; that is the side to err on.
 """
 
 from collections.abc import Sequence
@@ -47,20 +47,16 @@ def shift_for(student: bytes, teacher: Graph, row: int, clips: Sequence[Clip]) -
         ValueError: the teacher hears speech in too few of them.
     """
     graph = Graph(student)
-    reached = []
-    for clip in clips:
-        told, said = [], []
-        for window in FrontEnd(SAMPLE_RATE_HZ, HOP_S).push(0, read_clip(clip.path)):
-            teacher.feed(window.patch[np.newaxis])
-            told.append(float(teacher.output("context")[0]))
-            graph.feed(window.patch[np.newaxis])
-            said.append(float(graph.output("context")[row]))
-        if told and max(told) >= HEARD:
-            reached.append(max(said))
+    reached = [_loudest(graph, row, clip) for clip in clips if _loudest(teacher, 0, clip) >= HEARD]
     if len(reached) < LEAST_CLIPS:
         raise ValueError(f"the teacher hears speech in {len(reached)} of {len(clips)} clips; {LEAST_CLIPS} are needed")
     lowest = float(np.quantile(_logit(np.array(reached)), 1 - REACHED, method="lower"))
     return float(np.clip(_logit(np.array([LIMIT]))[0] - lowest, 0, 8))
+
+
+def with_speech(teacher: Graph, clips: Sequence[Clip]) -> list[Clip]:
+    """Those of ``clips`` in which the teacher, whose ``context`` is Speech alone, hears it."""
+    return [clip for clip in clips if _loudest(teacher, 0, clip) >= HEARD]
 
 
 def teacher_of_speech(yamnet: Path) -> Graph:
@@ -68,6 +64,15 @@ def teacher_of_speech(yamnet: Path) -> Graph:
     from converters.backbone_file import open_backbone
 
     return Graph(open_backbone(yamnet.read_bytes(), str(yamnet)).cut([audioset.SPEECH]).pack())
+
+
+def _loudest(graph: Graph, row: int, clip: Clip) -> float:
+    """The highest score of a clip's windows in column ``row`` of the ``context``; 0 where it has none."""
+    highest = 0.0
+    for window in FrontEnd(SAMPLE_RATE_HZ, HOP_S).push(0, read_clip(clip.path)):
+        graph.feed(window.patch[np.newaxis])
+        highest = max(highest, float(graph.output("context")[row]))
+    return highest
 
 
 def _logit(scores: NDArray[np.float64]) -> NDArray[np.float64]:

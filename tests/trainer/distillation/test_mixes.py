@@ -12,7 +12,7 @@ from trainer.distillation.bank import SHOT, Bank, BankPlan, make_bank, open_bank
 from trainer.distillation.mixes import BACKGROUND, UNCLEAR, Mixer
 
 RATE = 16_000
-PLAN = BankPlan(of_clips=2, of_shots=3, of_synthetic=1, of_synthetic_shots=1, synthetic_s=1.5)
+PLAN = BankPlan(of_clips=2, of_shots=3, of_synthetic=1, of_synthetic_shots=1, synthetic_s=1.5, of_voices=0)
 
 
 @pytest.fixture(scope="module")
