@@ -3,7 +3,7 @@
 It is a ``.tflite`` with outputs ``embedding`` [1, D] and ``context`` [1, C], to which a ZIP is appended as TFLite
 Metadata does it (``unzip -l`` lists it): ``labels.txt``, a class a line; ``backbone.json`` with the SHA-256 of
 the file that the network was cut out of (that SHA-256 is the network's name: a head says on which one it was trained);
-and ``heard.txt``, where the network itself has learned from recordings that heads are trained on, too: which clips.
+and ``heard.json``, where the network itself has learned from recordings that heads are trained on, too: which clips.
 
 Google's waveform-in ``yamnet.tflite`` and whole model files hold a backbone, too: ``open_backbone`` takes all three.
 """
@@ -11,7 +11,6 @@ Google's waveform-in ``yamnet.tflite`` and whole model files hold a backbone, to
 import hashlib
 import io
 import json
-import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from edge.detection.appended_zip import tail
 from edge.detection.model_file import ModelFileError
 from edge.detection.waveform_yamnet import read_labels
 
-LABELS, ORIGIN, HEARD = "labels.txt", "backbone.json", "heard.txt"
+LABELS, ORIGIN, HEARD = "labels.txt", "backbone.json", "heard.json"
 _MAX_ORIGIN_BYTES = 4096
 _MAX_HEARD_BYTES = 16 << 20
 HEARD_DIGITS = 8
@@ -85,7 +84,7 @@ def pack_backbone(network: Cut, classes: Sequence[str], sha256: str | None = Non
     if sha256 is not None:
         members[ORIGIN] = json.dumps({"network_sha256": sha256}).encode()
     if clips := sorted({digest[:HEARD_DIGITS] for digest in heard}):
-        members[HEARD] = "".join(f"{clip}\n" for clip in clips).encode()
+        members[HEARD] = json.dumps(clips).encode()
     return graph + tail(len(graph), members)
 
 
@@ -104,22 +103,24 @@ def _origin(content: bytes, name: str) -> str | None:
 
 
 def _heard(content: bytes, name: str) -> frozenset[str]:
-    found = _member(content, HEARD, _MAX_HEARD_BYTES, name) or b""
-    clips = frozenset(found.decode("ascii", "replace").split())
-    if any(re.fullmatch(rf"[0-9a-f]{{{HEARD_DIGITS}}}", clip) is None for clip in clips):
+    try:
+        clips = json.loads(_member(content, HEARD, _MAX_HEARD_BYTES, name) or b"[]")
+    except (ValueError, RecursionError) as error:
+        raise GraphError(f"{name}: {HEARD} cannot be read: {error}") from error
+    if not isinstance(clips, list) or any(not isinstance(one, str) or len(one) != HEARD_DIGITS for one in clips):
         raise GraphError(f"{name}: {HEARD} is no list of clips")
-    return clips
+    return frozenset(clips)
 
 
 def _member(content: bytes, member: str, most_bytes: int, name: str) -> bytes | None:
     """A member of the ZIP behind the graph, or the beginning of a longer one; None without it. Raises GraphError."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if member not in archive.namelist():
                 return None
             with archive.open(member) as file:
                 return file.read(most_bytes)
-    except zipfile.BadZipFile:
-        return None
-    except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise GraphError(f"{name}: {member} cannot be read: {error}") from error

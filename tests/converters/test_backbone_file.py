@@ -66,6 +66,19 @@ def test_a_backbone_keeps_its_classes_and_its_name(narrow: bytes) -> None:
         found.cut(["Chainsaw"])
 
 
+def test_what_a_network_has_heard_stays_with_it_in_a_model_file_and_out_of_it_again(narrow: bytes) -> None:
+    found = open_backbone(narrow)
+    assert found.heard == frozenset()
+    content = pack_backbone(found.cut(CLASSES), CLASSES, heard=[64 * "a", 64 * "b", 64 * "a"])
+    assert open_backbone(content).heard == {"aaaaaaaa", "bbbbbbbb"}
+    about, weights = head_for(content)
+    whole = with_backbone(content, about, weights)
+    assert open_backbone(whole).heard == {"aaaaaaaa", "bbbbbbbb"}
+    assert open_backbone(taken_apart(whole)[0]).heard == {"aaaaaaaa", "bbbbbbbb"}
+    with pytest.raises(GraphError, match="heard"):
+        open_backbone(content.replace(b"bbbbbbbb", b"bbbbbbbc"))
+
+
 def test_labels_that_do_not_fit_the_classifier_are_refused(narrow: bytes) -> None:
     network = open_backbone(narrow).cut(CLASSES)
     with pytest.raises(GraphError, match="names 4 classes, its classifier has 5"):

@@ -35,6 +35,7 @@ from trainer.learning.learner import (
 from trainer.learning.perceptron import Classifier, Recipe, hidden_for
 from trainer.learning.reading import Reading
 from trainer.learning.renderings import BACKGROUND, SHOT, Spec, judged, learned
+from trainer.learning.unheard import as_if_unheard, known_too_well
 from trainer.retraining.kept import Arrays, Kept, digest_of
 from trainer.retraining.request import Request
 from trainer.retraining.telling import Telling
@@ -80,8 +81,10 @@ def learn_head(
     kept: Kept,
     telling: Telling,
     without: frozenset[str] = frozenset(),
+    known: frozenset[str] = frozenset(),
 ) -> Learned:
     """``embedder``: of ``reading``'s graph. ``without``: effects of the field that are left out, for an ablation.
+    ``known``: recordings that the network itself has learned from.
 
     Raises:
         LearningError: there is not enough to learn from.
@@ -121,7 +124,9 @@ def learn_head(
     to_hear = judged_specs(clips, request.seed)
     labels = tuple(str(label) for label in found["labels"])
     heard = _heard(to_hear, folds, fitted, embedder, key, kept, telling, labels if neutral_among(labels) else ())
-    decided = decide(heard, request.per_hour)
+    if raised := known_too_well(heard, known):
+        telling.say(f"the network knows {len(known)} recordings: their margins count as {raised:g} higher")
+    decided = decide(as_if_unheard(heard, known, raised), request.per_hour)
     return Learned(labels, int(found["windows"].item()), fitted, heard, decided, recipe)
 
 

@@ -18,6 +18,7 @@ from edge.detection.choice import default_model
 from trainer.embedding.embedder import Embedder
 from trainer.judging.metrics import Metrics
 from trainer.learning.reading import Reading, reading_of
+from trainer.learning.unheard import known_to
 from trainer.lock import only_one
 from trainer.models.choice import RefusedError, promote
 from trainer.models.log import append, entry_of, read
@@ -85,7 +86,10 @@ class _Run:
             reason = "; ".join(filter(None, (f"trigger: {verdict.reason}", request.reason)))
         reading = self._reading()
         with Embedder(reading.steps, request.cache, request.processes, request.cluster, say=telling.say) as embedder:
-            learned = learn_head(material.learned, reading, embedder, request, self._kept, telling)
+            learned = learn_head(
+                material.learned, reading, embedder, request, self._kept, telling,
+                known=known_to(reading.file, material.sources),
+            )  # fmt: skip
             told = self._told(material, learned)
             model, without = self._models(learned, reading, **told)
             bench = bench_of(material, request, telling)
@@ -132,8 +136,9 @@ class _Run:
 
     def _ablated(self, effect: str, material: Material, reading: Reading, embedder: Embedder, bench: Bench) -> Metrics:
         learned = learn_head(
-            material.learned, reading, embedder, self._request, self._kept, self._telling, frozenset({effect})
-        )
+            material.learned, reading, embedder, self._request, self._kept, self._telling, frozenset({effect}),
+            known_to(reading.file, material.sources),
+        )  # fmt: skip
         return self._judged(*self._models(learned, reading, **self._told(material, learned)), bench)
 
     def _as_it_is_now(self, was: Metrics, model: bytes, material: Material) -> Metrics | None:

@@ -1,5 +1,7 @@
 """The bank of spectrograms, and mixes drawn from it."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,9 @@ import soundfile
 
 from edge.audio.logmel import LOG_OFFSET
 from trainer.data.clip import Clip
-from trainer.distillation.bank import SHOT, Bank, BankPlan, make_bank, open_bank
+from trainer.distillation.bank import SHOT, SPEECH, Bank, BankPlan, make_bank, open_bank
 from trainer.distillation.mixes import BACKGROUND, UNCLEAR, Mixer
+from trainer.synthesis.speech import INSTALL, PROGRAM, VOICES
 
 RATE = 16_000
 PLAN = BankPlan(of_clips=2, of_shots=3, of_synthetic=1, of_synthetic_shots=1, synthetic_s=1.5, of_voices=0)
@@ -55,6 +58,26 @@ def test_mixes_are_patches_like_those_of_sound_and_the_same_for_a_seed(bank: Ban
     assert one.patches.shape == (64, 96, 64) and one.patches.dtype == np.float32
     assert np.isfinite(one.patches).all()
     assert one.patches.min() >= np.log(LOG_OFFSET) - 1e-3 and one.patches.max() < 7
+
+
+@pytest.mark.skipif(shutil.which(PROGRAM) is None, reason=f"no {PROGRAM}: {INSTALL}")
+def test_voices_made_and_recorded_are_part_of_the_bank_and_of_mixes(clips: list[Clip], tmp_path: Path) -> None:
+    plan = replace(PLAN, of_voices=1, of_clips_with_voices=5)
+    bank = make_bank(tmp_path, clips, plan, lambda done, total: None, 1, [one for one in clips if one.label != SHOT])
+    made = [one for one in bank.sounds if one.label == SPEECH]
+    assert {one.recording for one in made} == set(VOICES) and all(one.voice and one.synthetic for one in made)
+    assert sum(one.voice and one.label == "dog_bark" for one in bank.sounds) == 5
+    mixer = Mixer(bank, 3)
+    share = float((mixer.draw(600).labels == mixer.labels.index(SPEECH)).mean())
+    assert 0.05 < share < 0.2
+
+
+def test_a_bank_without_the_program_for_voices_says_how_to_get_it(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(OSError, match="apt-get install espeak-ng"):
+        make_bank(tmp_path, clips, replace(PLAN, of_voices=1), lambda done, total: None, processes=1)
 
 
 def test_shots_are_common_and_synthesised_ones_teach_no_label(bank: Bank) -> None:

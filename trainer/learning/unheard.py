@@ -1,0 +1,52 @@
+"""Thresholds for a network that has itself learned from some of the recordings.
+
+Out of fold, a head has not learned from a recording; but the network under it may have, with its label, and then tells
+its sounds from shots better than it ever will those of a forest. A threshold that was set on such margins promises
+too few false alarms. So margins of what the network knows are raised by what it knows too well: the distance, at one
+rate of events, from what it has not heard, among sounds of the same labels.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from converters.backbone_file import HEARD_DIGITS, Backbone
+from trainer.data.clip import Clip
+from trainer.judging.events import Judged, threshold_at
+from trainer.learning.learner import HOP_S, RELEASE_BELOW, Heard, of_the_field
+from trainer.learning.renderings import SHOT
+
+LEAST_EVENTS = 10
+"""Events in what was not heard, at the rate where the two are compared: fewer are chance."""
+LEAST_RECORDINGS = 10
+"""On either side."""
+
+
+def known_to(backbone: Backbone, clips: Sequence[Clip]) -> frozenset[str]:
+    """Recordings that the network itself has learned from. ``clips``: as the catalogue has them."""
+    return frozenset(clip.recording for clip in clips if clip.sha256[:HEARD_DIGITS] in backbone.heard)
+
+
+def known_too_well(heard: Sequence[Heard], known: Collection[str]) -> float:
+    """How far under those of the others the margins of ``known`` recordings stand, 0 or more; 0 where there are too few
+    to say it."""
+    field = [one for one in heard if of_the_field(one.spec.label)]
+    sides = [[one for one in field if (one.spec.recording in known) == is_known] for is_known in (True, False)]
+    common = set.intersection(*({one.spec.label for one in side} for side in sides))
+    old, new = ([one for one in side if one.spec.label in common] for side in sides)
+    if any(len({one.spec.recording for one in side}) < LEAST_RECORDINGS for side in (old, new)):
+        return 0.0
+    rate = LEAST_EVENTS / (sum(one.judged.seconds for one in new) / 3600)
+    old_at, new_at = (
+        threshold_at([one.judged for one in side], rate, RELEASE_BELOW, 1, HOP_S) for side in (old, new)
+    )  # fmt: skip
+    return max(0.0, round(new_at - old_at, 2))
+
+
+def as_if_unheard(heard: Sequence[Heard], known: Collection[str], by: float) -> list[Heard]:
+    """``heard``, the margins of sounds without a shot in ``known`` recordings raised ``by`` so much."""
+    return [
+        replace(one, judged=Judged(one.judged.recording, one.judged.margins + by, one.judged.seconds))
+        if one.spec.recording in known and one.spec.label != SHOT
+        else one
+        for one in heard
+    ]
