@@ -9,7 +9,6 @@
 One thread runs it. It sleeps until the ring holds what the next window needs, so it wakes once per hop.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
@@ -19,10 +18,11 @@ from numpy.typing import NDArray
 
 from edge.audio.frontend import FrontEnd, Window
 from edge.audio.ring import Overwritten, Ring
-from edge.detection.event import Event, Heard, Rule, Timing
+from edge.detection.event import Event, Heard, Timing
 from edge.detection.events import EventLogic
 from edge.detection.model import Model, Scores
 from edge.detection.onset import SILENCE_DBFS, find_impulses, level_dbfs
+from edge.detection.site import Site
 from edge.settings import DetectionSettings
 
 AT_ONCE_S = 2.0
@@ -37,9 +37,17 @@ DURATIONS_KEPT = 512
 class Detector:
     """Listens to ``ring`` with ``model``."""
 
-    def __init__(self, model: Model, ring: Ring, settings: DetectionSettings, block_frames: int = 0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        ring: Ring,
+        settings: DetectionSettings,
+        block_frames: int = 0,
+        site: Site | None = None,
+    ) -> None:
         """``block_frames``: the length of the blocks in which live sound arrives. Windows are then placed so that each
-        is complete when a block is, and none waits for most of the next; 0 lets them begin with the sound."""
+        is complete when a block is, and none waits for most of the next; 0 lets them begin with the sound. ``site``:
+        what this device has learned of its place, with the same model and settings; None: nothing yet."""
         self.position = 0
         """Index up to which the ring has been read."""
         self.windows = 0
@@ -59,7 +67,8 @@ class Detector:
         self._ring = ring
         self._front_end = FrontEnd(ring.sample_rate_hz, settings.hop_s)
         self._timing = Timing.of(settings, ring.sample_rate_hz, model.manifest.window_s)
-        self._logic = EventLogic(rules_of(model, settings), self._timing, self._listen)
+        site = site or Site(model, settings)
+        self._logic = EventLogic(site.rules, self._timing, self._listen, site.backgrounds, site.marks.near)
         self._columns = [model.manifest.labels.index(label) for label in model.alert_labels]
         self._quiet = [0.0] * len(self._columns)
         self._gate = 10 ** (settings.energy_gate.level_dbfs / 20) if settings.energy_gate.enabled else 0.0
@@ -84,17 +93,19 @@ class Detector:
         """No event is open, and none may be about to begin."""
         return self._logic.quiet
 
-    def replace(self, model: Model) -> list[Event]:
+    def replace(self, model: Model, site: Site | None = None) -> list[Event]:
         """Go on with another model from the next window on; by the thread that listens, between two windows.
 
         No window is left out and none is scored twice. What is open ends, and its ends are returned: the scores and
-        thresholds of two models are not one event. Refractory periods and the counts of a storm go on.
+        thresholds of two models are not one event. Refractory periods and the counts of a storm go on. ``site``: as in
+        the constructor, of that model.
         """
         self._model = model
         self._columns = [model.manifest.labels.index(label) for label in model.alert_labels]
         self._quiet = [0.0] * len(self._columns)
         self.inference_ms.clear()
-        return self._logic.replace(rules_of(model, self._settings))
+        site = site or Site(model, self._settings)
+        return self._logic.replace(site.rules, site.backgrounds, site.marks.near)
 
     def finish(self) -> list[Event]:
         """The sound is over: what the ring still holds, then the ends of the open events.
@@ -157,7 +168,7 @@ class Detector:
             self.on_window(window.start, scores)
         if self.shadow is not None:
             self.shadow(window, scores)
-        return self._logic.observe(window.start, scores.labels[self._columns].tolist())
+        return self._logic.observe(window.start, scores.labels[self._columns].tolist(), scores.embedding)
 
     def _loud(self, window: Window) -> bool:
         """Whether any hop within the window passed the gate: a shot needs all the windows that hold it."""
@@ -204,18 +215,3 @@ class Detector:
         self.position = self._ring.reader_position = newest
         self._front_end.reset()
         self._fed = False
-
-
-def rules_of(model: Model, settings: DetectionSettings) -> list[Rule]:
-    """The model's own decisions at this hop, moved by the site's ``threshold_offset``.
-
-    Thresholds stay between 0 and 1, and release keeps its share of the threshold, so that an event still ends.
-    """
-    rules = []
-    for label in model.alert_labels:
-        decision = model.manifest.decisions[label]
-        threshold = min(max(decision.threshold + settings.threshold_offset, 0.01), 0.999)
-        release = decision.release * threshold / decision.threshold
-        certain = math.inf if decision.certain is None else max(threshold, decision.certain + settings.threshold_offset)
-        rules.append(Rule(label, threshold, release, decision.required_hits(settings.hop_s), certain))
-    return rules

@@ -5,10 +5,15 @@ The words that the event logic (`events`, `track`) and those who use it share.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.detection.onset import SILENCE_DBFS, Impulse
+from edge.detection.site_rules import log_odds, score_at
+from edge.detection.vetoes import Near
 from edge.settings import DetectionSettings
 
 UPDATE_S = 2.0
@@ -17,14 +22,15 @@ UPDATE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One message about an event. ``number`` names the event; phases go new, update…, end.
+    """One message about an event. ``number`` names the event; phases go new, update…, end. One that is ``vetoed`` is
+    near a sound that a ranger marked as false; it has no number, and nothing more is said of it.
 
     ``first_onset``, ``last_onset`` and ``end`` (end of the last shot) are indices at the capture rate;
     ``first_onset`` never moves. ``collapsed`` is ``(count, first onset, last onset)`` of a storm's events.
     """
 
     number: int
-    phase: Literal["new", "update", "end"]
+    phase: Literal["new", "update", "end", "vetoed"]
     label: str
     score: float
     threshold: float
@@ -34,6 +40,10 @@ class Event:
     shots: int
     level_dbfs: float
     collapsed: tuple[int, int, int] | None = None
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """Of the window that scored highest before the event was confirmed, where the model has a rule for vetoes."""
+    veto: Near | None = None
+    """Of a vetoed one, the mark that it is near to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,16 @@ class Rule:
     certain: float = math.inf
     """A score at or above it confirms alone."""
 
+    def raised(self, by: float) -> "Rule":
+        """With all its scores ``by`` log-odds higher."""
+        if not by:
+            return self
+        threshold, release, certain = (
+            score_at(log_odds(score) + by) if score < 1 else score
+            for score in (self.threshold, self.release, self.certain)
+        )
+        return replace(self, threshold=threshold, release=release, certain=certain)
+
 
 class Heard(NamedTuple):
     """What a stretch of the waveform holds."""
@@ -57,6 +77,15 @@ class Heard(NamedTuple):
 
 Listen = Callable[[int, int], Heard]
 """``listen(start, stop)`` hears the sound between two indices. Called for hits only."""
+
+
+Vetoed = Callable[[str, NDArray[np.float32] | None], Near | None]
+"""``vetoed(label, embedding)`` says which mark an event is near to, if any. Called for events that are confirmed."""
+
+
+def never(label: str, embedding: NDArray[np.float32] | None) -> Near | None:
+    """For a model without such a rule."""
+    return None
 
 
 def deaf(start: int, stop: int) -> Heard:

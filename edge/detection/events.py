@@ -19,13 +19,24 @@ How one label goes:
    count grows (at most twice per ``storm_s``), and as ``end`` once no more than half of ``storm_alerts`` came
    within ``storm_s``.
 
+6. **Site.** With a `Background` the rule's scores are raised while the site's own sounds score high. What is near a
+   sound that was marked as false (`Vetoed`) is told of as ``vetoed`` when it would be confirmed, and is no event:
+   nothing in the windows that hold it opens another.
+
 Lost sound turns the tracks off; an open event survives a gap shorter than ``merge_s``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from edge.detection.event import Event, Heard, Listen, Rule, Timing, deaf
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.detection.background import Background
+from edge.detection.event import Event, Heard, Listen, Rule, Timing, Vetoed, deaf, never
 from edge.detection.track import Numbers, Track
+
+NO_BACKGROUNDS: Mapping[str, Background] = MappingProxyType({})
 
 __all__ = ["Event", "EventLogic", "Heard", "Listen", "Rule", "Timing", "deaf"]
 
@@ -36,11 +47,19 @@ class EventLogic:
     ``observe`` takes the windows in order, each once: its start index and the scores in the order of ``rules``.
     """
 
-    def __init__(self, rules: Sequence[Rule], timing: Timing, listen: Listen = deaf) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        timing: Timing,
+        listen: Listen = deaf,
+        backgrounds: Mapping[str, Background] = NO_BACKGROUNDS,
+        vetoed: Vetoed = never,
+    ) -> None:
+        """``backgrounds``: by label, of those that have one; they are told every score."""
         self._timing = timing
         self._numbers = Numbers()
         self._listen = listen
-        self._tracks = [Track(rule, timing, listen, self._numbers) for rule in rules]
+        self._tracks = self._tracks_of(rules, backgrounds, vetoed)
         self._last_start: int | None = None
 
     @property
@@ -53,8 +72,8 @@ class EventLogic:
         """Whether an event waits for its end."""
         return any(track.event is not None or track.storm is not None for track in self._tracks)
 
-    def observe(self, start: int, scores: Sequence[float]) -> list[Event]:
-        """The messages that this window causes, in order; mostly none.
+    def observe(self, start: int, scores: Sequence[float], embedding: NDArray[np.float32] | None = None) -> list[Event]:
+        """The messages that this window causes, in order; mostly none. ``embedding``: the window's, where it is had.
 
         Raises:
             ValueError: ``start`` is not after the last one.
@@ -69,7 +88,7 @@ class EventLogic:
         self._last_start = start
         out: list[Event] = []
         for track, score in zip(self._tracks, scores, strict=True):
-            track.step(start, score, out)
+            track.step(start, score, out, embedding)
         return out
 
     def finish(self) -> list[Event]:
@@ -79,12 +98,25 @@ class EventLogic:
             track.finish(out)
         return out
 
-    def replace(self, rules: Sequence[Rule]) -> list[Event]:
+    def replace(
+        self,
+        rules: Sequence[Rule],
+        backgrounds: Mapping[str, Background] = NO_BACKGROUNDS,
+        vetoed: Vetoed = never,
+    ) -> list[Event]:
         """Go on with other rules from the next window on. Returns the ends of what was open."""
         out = self.finish()
         earlier = {track.label: track for track in self._tracks}
-        self._tracks = [Track(rule, self._timing, self._listen, self._numbers) for rule in rules]
+        self._tracks = self._tracks_of(rules, backgrounds, vetoed)
         for track in self._tracks:
             if track.label in earlier:
                 track.follow(earlier[track.label])
         return out
+
+    def _tracks_of(
+        self, rules: Sequence[Rule], backgrounds: Mapping[str, Background], vetoed: Vetoed
+    ) -> list[Track]:
+        return [
+            Track(rule, self._timing, self._listen, self._numbers, backgrounds.get(rule.label), vetoed)
+            for rule in rules
+        ]

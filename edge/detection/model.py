@@ -24,6 +24,8 @@ from edge.detection.graph import Graph
 from edge.detection.model_file import Manifest, ModelFileError
 
 _NONE = np.empty(0, np.float32)
+LEAST_THRESHOLD = 0.01
+"""No site's offset takes a threshold lower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Scores:
     """float32 [K], of ``manifest.labels``."""
     context: NDArray[np.float32]
     """float32 [C], of ``manifest.context_labels``; empty where the model has none."""
+    embedding: NDArray[np.float32] | None = None
+    """float32 [D], where the model has a rule for vetoes and an alert label scores at all."""
 
 
 class Scorer(Protocol):
@@ -56,12 +60,20 @@ class PatchScorer:
             shape = graph.output_shapes.get(output)
             if shape != (1, count):
                 raise ModelFileError(f"{name}: output {output!r} has shape {shape}, the manifest says (1, {count})")
+        with_veto = any(one.veto is not None for one in manifest.decisions.values())
+        if with_veto and "embedding" not in graph.output_shapes:
+            raise ModelFileError(f"{name}: the manifest has a rule for vetoes, the graph no output 'embedding'")
         self._graph = graph
         self._has_context = bool(manifest.context_labels)
+        self._embedded_for = [manifest.labels.index(label) for label in manifest.alert_labels] if with_veto else []
 
     def score(self, window: Window) -> Scores:
         self._graph.feed(window.patch[np.newaxis])
-        return Scores(self._graph.output("scores"), self._graph.output("context") if self._has_context else _NONE)
+        labels = self._graph.output("scores")
+        context = self._graph.output("context") if self._has_context else _NONE
+        if self._embedded_for and max(labels[at] for at in self._embedded_for) >= LEAST_THRESHOLD:
+            return Scores(labels, context, self._graph.output("embedding"))
+        return Scores(labels, context)
 
 
 class Model:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from edge.audio.logmel import FRONT_END, WINDOW_SAMPLES, front_end_hash
 from edge.delivery.messages import Identifier, ModelName
 from edge.detection.appended_zip import split, tail
+from edge.detection.site_rules import BackgroundRule, VetoRule, log_odds, score_at
 
 FORMAT_VERSION = 1
 MANIFEST, GOLDEN, CARD = "manifest.json", "golden.npz", "MODEL_CARD.md"
@@ -27,6 +28,9 @@ MANIFEST, GOLDEN, CARD = "manifest.json", "golden.npz", "MODEL_CARD.md"
 # Far above anything that runs on the device; a file beyond them is refused before it is read.
 MAX_FILE_BYTES = 64 << 20
 MAX_MEMBER_BYTES = {MANIFEST: 1 << 20, GOLDEN: 8 << 20, CARD: 1 << 20}  # and their order in the file
+
+HIGHEST_RAISED = 0.999
+"""Highest score that a site's background may raise a threshold to."""
 
 Label = Annotated[str, Field(min_length=1, max_length=80)]
 Role = Literal["alert", "context", "privacy", "background"]
@@ -54,6 +58,10 @@ class Decision(_Part):
     """Required hits by hop in seconds (``{"0.24": 2, "0.48": 1}``)."""
     certain: float | None = Field(default=None, gt=0, lt=1)
     """A window at or above it needs no other hit: a near shot is told a hop earlier. None: never."""
+    background: BackgroundRule | None = None
+    """How the site's own background raises the threshold. None: not at all."""
+    veto: VetoRule | None = None
+    """How near a sound that was marked as false an event may be. None: nothing is marked."""
 
     @model_validator(mode="after")
     def _can_be_met(self) -> "Decision":
@@ -61,6 +69,8 @@ class Decision(_Part):
             raise ValueError(f"release {self.release} is above threshold {self.threshold}")
         if self.certain is not None and self.certain < self.threshold:
             raise ValueError(f"certain {self.certain} is under threshold {self.threshold}")
+        if self.background is not None and score_at(log_odds(self.threshold) + self.background.most) > HIGHEST_RAISED:
+            raise ValueError(f"background.most lets the threshold rise over {HIGHEST_RAISED}: nothing would be heard")
         for hop, hits in self.hits.items():
             if re.fullmatch(r"0\.[0-9]{1,4}", hop) is None or not 0.01 <= float(hop) <= 0.96:
                 raise ValueError(f"hits for hop {hop!r}: a hop is a decimal number of seconds from 0.01 to 0.96")
@@ -140,6 +150,8 @@ class Manifest(_Part):
             raise ValueError("no label has the role alert")
         if set(self.decisions) != set(self.alert_labels):
             raise ValueError(f"decisions are for {sorted(self.decisions)}, alert labels are {self.alert_labels}")
+        if self.backbone_sha256 is None and any(one.veto is not None for one in self.decisions.values()):
+            raise ValueError("a rule for vetoes needs backbone_sha256: embeddings of two networks must not be mixed")
         if self.speech_label is not None and self.speech_label not in known:
             raise ValueError(f"speech_label {self.speech_label!r} is not a label")
         return self

@@ -4,7 +4,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edge.detection.event import Event, Heard, Listen, Rule, Timing, deaf
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.detection.background import Background
+from edge.detection.event import Event, Heard, Listen, Rule, Timing, Vetoed, deaf, never
 from edge.detection.onset import SILENCE_DBFS, Impulse
 
 WEAKER_DB = 10.0
@@ -37,6 +41,7 @@ class Happening:
     impulses: list[Impulse] = field(default_factory=list)
     heard_to: int = 0
     count: int = 0
+    embedding: NDArray[np.float32] | None = None
 
     @property
     def size(self) -> int:
@@ -49,21 +54,37 @@ class Track:
 
     __slots__ = (
         "_armed",
+        "_background",
         "_barred_until",
+        "_embedding",
         "_hits",
         "_listen",
         "_numbers",
         "_on",
+        "_own",
         "_peak",
         "_recent",
         "_rule",
         "_timing",
+        "_vetoed",
         "event",
         "storm",
     )
 
-    def __init__(self, rule: Rule, timing: Timing, listen: Listen, numbers: Numbers) -> None:
-        self._rule = rule
+    def __init__(
+        self,
+        rule: Rule,
+        timing: Timing,
+        listen: Listen,
+        numbers: Numbers,
+        background: Background | None = None,
+        vetoed: Vetoed = never,
+    ) -> None:
+        self._own = rule
+        self._rule = rule if background is None else rule.raised(background.raised)
+        self._background = background
+        self._vetoed = vetoed
+        self._embedding: NDArray[np.float32] | None = None
         self._timing = timing
         self._listen = listen
         self._numbers = numbers
@@ -95,7 +116,9 @@ class Track:
         self._armed = True
         self._hits.clear()
 
-    def step(self, start: int, score: float, out: list[Event]) -> None:
+    def step(self, start: int, score: float, out: list[Event], embedding: NDArray[np.float32] | None = None) -> None:
+        if self._background is not None and self._background.observe(score):
+            self._rule = self._own.raised(self._background.raised)
         hit = score >= self._rule.threshold
         rising = hit and not self._on
         if hit:
@@ -105,7 +128,7 @@ class Track:
         if self.event is not None:
             self._extend(self.event, start, score, hit, rising, out)
         if hit and self.event is None:
-            self._collect(start, score, out)
+            self._collect(start, score, embedding, out)
         if self.storm is not None:
             self._watch_storm(self.storm, start, out)
 
@@ -117,23 +140,31 @@ class Track:
             self._send(self.storm, "end", self.storm.sent_at, out)
             self.storm = None
 
-    def _collect(self, start: int, score: float, out: list[Event]) -> None:
+    def _collect(self, start: int, score: float, embedding: NDArray[np.float32] | None, out: list[Event]) -> None:
         """A hit without an open event: enough of them confirm one."""
         if not self._armed or (self._barred_until is not None and start < self._barred_until):
             return
-        if not self._hits:
-            self._peak = score
+        if not self._hits or score > self._peak:
+            self._peak, self._embedding = score, embedding
         self._hits = [earlier for earlier in self._hits if earlier > start - self._timing.window]
         self._hits.append(start)
-        self._peak = max(self._peak, score)
         if len(self._hits) >= self._rule.required_hits or score >= self._rule.certain:
             self._confirm(start, out)
 
     def _confirm(self, start: int, out: list[Event]) -> None:
         first, stop = self._hits[0], start + self._timing.window
-        heard = self._listen(first, stop)
         onset = first + self._timing.window - self._timing.hop
+        if (near := self._vetoed(self._rule.label, self._embedding)) is not None:
+            self._hits.clear()
+            # The windows that hold what is vetoed hold no other event: from the first that lies behind it, all counts.
+            self._barred_until = stop
+            label, threshold = self._rule.label, self._rule.threshold
+            told = Event(0, "vetoed", label, self._peak, threshold, onset, onset, onset, 1, SILENCE_DBFS, veto=near)
+            out.append(told)
+            return
+        heard = self._listen(first, stop)
         event = Happening(0, onset, onset, onset, self._peak, SILENCE_DBFS, 1, start, start, 1, heard_to=stop)
+        event.embedding = self._embedding
         _join(event, heard)
         shots = _shots(event)
         if shots:
@@ -241,6 +272,7 @@ class Track:
                 event.shots + folded,
                 event.level_dbfs,
                 (event.count, event.first_onset, event.last_onset) if event.count else None,
+                event.embedding,
             )
         )
 

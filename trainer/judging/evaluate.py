@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.detection import model_file
-from edge.detection.detector import rules_of
 from edge.detection.model import Model, load, load_bytes
+from edge.detection.site import rules_of
 from edge.settings import DetectionSettings
 from trainer.judging.classes import judge_classes
 from trainer.judging.hardest import hardest_false_alarms, hardest_misses

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from edge.audio.frontend import FrontEnd, Window
 from edge.audio.ring import Ring
-from edge.detection.detector import Detector, rules_of
+from edge.detection.detector import Detector
 from edge.detection.event import Event
 from edge.detection.model import Scores
 from edge.detection.model_file import Decision
+from edge.detection.site import rules_of
 from edge.settings import DetectionSettings, EnergyGate
 from trainer.synthesis.scene import ambience
 from trainer.synthesis.shot import Gun, Place, gunshot
