@@ -21,6 +21,7 @@ from edge.delivery.outbox import Outbox
 from edge.delivery.storage import Storage
 from edge.detection.choice import Choice, choose
 from edge.detection.detector import Detector
+from edge.detection.site import Site
 from edge.orders import Orders
 from edge.reporting import Reporting
 from edge.settings import EdgeSettings
@@ -89,14 +90,15 @@ class Daemon:
         self.outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
         paced = settings.audio.pace == "real_time" or source.live
         block_frames = round(block_s * source.sample_rate_hz) if paced else 0
-        self.detector = Detector(model, self.ring, settings.detection, block_frames)
+        self.site = Site(model, settings.detection, settings.state_dir / "site")
+        self.detector = Detector(model, self.ring, settings.detection, block_frames, self.site)
         self.sender = Sender.of(settings, model.name)
         self.clips = ClipKeeper(settings, self.ring, self.clock, model, self.outbox, self._on_message)
         self.orders = Orders(self)
         self.commands = Commands(settings, self.outbox, self.clock.now, self.orders.actions())
         self.mqtt = Mqtt(settings, self.outbox, self.commands.handle)
         self.storage = Storage(settings, self.outbox, self.clock, self._on_message, self._mqtt_is_busy)
-        self.desk = AlertDesk(self.sender, self.clock, self.outbox, self.clips, self.mqtt.wake)
+        self.desk = AlertDesk(self.sender, self.clock, self.outbox, self.clips, self.mqtt.wake, self.site.marks.keep)
         self.reporting = Reporting(self)
         self._listener = threading.Thread(target=self._listen, name="listen", daemon=True)
 
@@ -145,6 +147,7 @@ class Daemon:
         if time.monotonic() >= self._prune_s:
             self._prune_s = time.monotonic() + PRUNE_EVERY_S
             self.outbox.prune(self.clock.now())
+            self.site.save()
         if self._audio_changed.is_set():
             self._audio_changed.clear()
             self.reporting.due_at_once = True
@@ -169,6 +172,7 @@ class Daemon:
         self.source_hangs = not self.capture.stop(min(1.0, left_s()))
         self.ring.close()
         self._listener.join(min(1.0, left_s()))
+        self.site.save()
         self.clips.stop(min(2.0, left_s()))
         self.storage.stop(min(1.0, left_s()))
         self.mqtt.stop(left_s())

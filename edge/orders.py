@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge.delivery.alerts import put_drill
 from edge.delivery.clips import ClipRequest
 from edge.delivery.messages import Alert
-from edge.upkeep.commands import Actions, Result
+from edge.upkeep.commands import Actions, Result, Verdict
 
 if TYPE_CHECKING:
     from edge.daemon import Daemon
@@ -23,7 +23,12 @@ class Orders:
 
     def actions(self) -> Actions:
         return Actions(
-            status=self._status, drill=self._drill, record=self._record, restart=self._restart, upload=self._upload
+            status=self._status,
+            drill=self._drill,
+            record=self._record,
+            restart=self._restart,
+            upload=self._upload,
+            mark=self._mark,
         )
 
     def _status(self) -> Result:
@@ -74,3 +79,7 @@ class Orders:
 
     def _upload(self, alert_id: str) -> str:
         return self._daemon.storage.request(alert_id)
+
+    def _mark(self, alert_id: str, verdict: Verdict) -> Result:
+        found = self._daemon.site.marks.mark(alert_id, verdict == "false")
+        return {"alert_id": alert_id, "vetoes": found.vetoes, "removed": list(found.removed)}

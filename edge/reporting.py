@@ -52,7 +52,7 @@ class Reporting:
 def problems(daemon: "Daemon") -> list[str]:
     """The codes of all parts; what they mean stands in docs/reference/health.md."""
     found = [daemon.capture.problem] if daemon.capture.problem else []
-    found += daemon.choice.problems + daemon.outbox.problems + daemon.mqtt.problems
+    found += daemon.choice.problems + daemon.site.problems + daemon.outbox.problems + daemon.mqtt.problems
     found += daemon.clips.problems + daemon.storage.problems + daemon.reporting.problems
     found += [f"watchdog:hung:{name}" for name in daemon.watchdog.hung]
     if daemon.reporting.configuration_refused:
@@ -83,6 +83,11 @@ def _sources(daemon: "Daemon") -> health.Sources:
         windows_skipped=lambda: daemon.detector.skipped,
         windows_gated=lambda: daemon.detector.gated,
         alerts=lambda: daemon.desk.alerts,
+        vetoed=lambda: daemon.desk.vetoed,
+        newest_veto=lambda: daemon.desk.newest_veto,
+        vetoes=lambda: daemon.site.marks.in_force if daemon.site.marks.wanted else None,
+        thresholds=lambda: {label: round(value, 4) for label, value in daemon.site.thresholds().items()},
+        thresholds_raised=lambda: {label: round(value, 3) for label, value in daemon.site.raised().items()},
         commands_rejected=lambda: daemon.commands.rejected,
         model=lambda: daemon.choice.model.name,
     )

@@ -9,9 +9,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.audio.clock import Clock
 from edge.delivery.clips import ClipKeeper, ClipRequest
-from edge.delivery.messages import Alert, Collapsed, ModelName, Place
+from edge.delivery.messages import Alert, Collapsed, ModelName, Place, Veto
 from edge.delivery.outbox import Outbox
 from edge.detection.events import Event
 from edge.settings import EdgeSettings
@@ -19,6 +22,13 @@ from edge.settings import EdgeSettings
 log = logging.getLogger(__name__)
 
 DRILL_LABEL = "gun_shot"
+
+Keep = Callable[[str, str, float, str, NDArray[np.floating] | None], None]
+"""``keep(alert_id, label, score, at, embedding)``; ``at`` is UTC, ISO 8601."""
+
+
+def forget(alert_id: str, label: str, score: float, at: str, embedding: NDArray[np.floating] | None) -> None:
+    """For a device that nobody marks alerts on."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +56,21 @@ class AlertDesk:
         outbox: Outbox,
         clips: ClipKeeper,
         wake: Callable[[], None],
+        keep: Keep = forget,
     ) -> None:
-        """``wake`` is called after a commit, so that the message leaves at once."""
+        """``wake`` is called after a commit, so that the message leaves at once; ``keep`` is told the embedding of each
+        new alert, so that a ranger may mark it."""
         self._sender = sender
         self._clock = clock
         self._outbox = outbox
         self._clips = clips
         self._wake = wake
+        self._keep = keep
         self._open: dict[int, str] = {}
         self.alerts = 0
+        self.vetoed = 0
+        """Events that were near a sound marked as false, and so no alert."""
+        self.newest_veto: Veto | None = None
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Commit each event as an alert message and see to its clip."""
@@ -79,6 +95,9 @@ class AlertDesk:
         return len(alerts)
 
     def _on_event(self, event: Event) -> None:
+        if event.phase == "vetoed":
+            self._on_veto(event)
+            return
         alert_id = self._open.get(event.number) or uuid.uuid4().hex
         rate = self._clock.sample_rate_hz
         collapsed = None
@@ -107,6 +126,7 @@ class AlertDesk:
         if event.phase == "new":
             self.alerts += 1
             self._open[event.number] = alert_id
+            self._keep(alert_id, event.label, alert.score, alert.onset.utc.isoformat(), event.embedding)
             log.info("%s at sample %d, score %.3f, alert %s", event.label, event.first_onset, event.score, alert_id)
             self._clips.request(
                 ClipRequest(alert=alert, first_onset=event.first_onset, last_onset=event.last_onset, test=False)
@@ -117,6 +137,17 @@ class AlertDesk:
         if event.phase == "end":
             self._open.pop(event.number, None)
             log.info("alert %s ended: %d shots", alert_id, event.shots)
+
+    def _on_veto(self, event: Event) -> None:
+        assert event.veto is not None
+        near = event.veto
+        self.vetoed += 1
+        at = self._clock.moment(event.first_onset)
+        score = round(float(event.score), 4)
+        self.newest_veto = Veto(
+            at=at, label=event.label, score=score, marked=near.alert_id, distance=round(near.distance, 4)
+        )
+        log.info("%s at sample %d is no alert: near the one marked as false, %s", event.label, at.sample, near.alert_id)
 
 
 def put_drill(sender: Sender, clock: Clock, outbox: Outbox, sample: int = 0) -> Alert:

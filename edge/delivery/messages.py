@@ -242,6 +242,20 @@ class LocationReport(Payload):
     place: Place
 
 
+class Veto(BaseModel):
+    """An event that was no alert, because a ranger had marked one that sounded like it as false."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    at: Moment
+    label: str
+    score: float
+    marked: str
+    """The ``alert_id`` that was marked."""
+    distance: float
+    """From it; the model's rule says how near is near."""
+
+
 class Health(Payload):
     """``health``, latest only, never on disk. None where the board does not say."""
 
@@ -287,6 +301,15 @@ class Health(Payload):
     windows_gated: int = 0
     """Spared the network by `detection.energy_gate`."""
     alerts: int = 0
+    vetoed: int = 0
+    """Events that were no alerts, because they were near a sound marked as false."""
+    newest_veto: Veto | None = None
+    vetoes: int | None = None
+    """Sounds marked as false that events are compared with."""
+    thresholds: dict[str, float] = {}
+    """Of each alert label, in force now."""
+    thresholds_raised: dict[str, float] = {}
+    """Log-odds by which the site's own background has raised them; empty where the model has no rule for it."""
     commands_rejected: int = 0
     model: ModelName | None = None
     version: str = ""
@@ -300,7 +323,7 @@ class Command(BaseModel):
     schema_version: Literal[1] = 1
     id: Identifier
     """Chosen by the sender; the answer carries it, and a repeat is not carried out twice."""
-    command: Literal["status", "drill", "record", "restart", "upload"]
+    command: Literal["status", "drill", "record", "restart", "upload", "mark"]
     expires: AwareDatetime
     """After this instant the command is refused."""
     arguments: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """Commands that come over MQTT: checked, carried out once, always answered.
 
-    commands = Commands(settings, outbox, clock.now, Actions(status=…, drill=…, record=…, restart=…, upload=…))
+    commands = Commands(settings, outbox, clock.now, Actions(status=…, drill=…, record=…, restart=…, upload=…, mark=…))
     response = commands.handle(payload, retained=False, message_expiry_s=60)
 
 A command is refused when it is retained, oversized, malformed, unknown, late, or more than a day early; a
@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from edge.delivery.messages import Command, Identifier, Moment, Response
 from edge.delivery.outbox import Outbox
+from edge.detection.marks import MarkError
 from edge.settings import EdgeSettings
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ COMMANDS_PER_MINUTE = 30
 RECORDING_BUDGET = "remote_recording_s"
 
 Result = dict[str, Any]
+Verdict = Literal["false", "shot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Actions:
     """Asks for a restart, soon: the answer must still get out."""
     upload: Callable[[str], str]
     """Asks for the clip of an alert; returns why it will not be uploaded, empty if it will."""
+    mark: Callable[[str, Verdict], Result]
+    """Takes a ranger's word for what an alert was. Raises MarkError."""
 
 
 class _Arguments(BaseModel):
@@ -60,6 +64,11 @@ class _Record(_Arguments):
 
 class _Upload(_Arguments):
     alert_id: Identifier
+
+
+class _Mark(_Arguments):
+    alert_id: Identifier
+    verdict: Verdict
 
 
 A = TypeVar("A", bound=_Arguments)
@@ -129,6 +138,12 @@ class Commands:
                 if refusal := self._actions.upload(alert_id):
                     raise Refused(refusal)
                 return {"alert_id": alert_id}
+            case "mark":
+                mark = _arguments(_Mark, command)
+                try:
+                    return self._actions.mark(mark.alert_id, mark.verdict)
+                except MarkError as error:
+                    raise Refused(str(error)) from error
             case "record":
                 return self._record(_arguments(_Record, command).duration_s)
 

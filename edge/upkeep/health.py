@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge import __version__
-from edge.delivery.messages import Health, ModelName, Moment
+from edge.delivery.messages import Health, ModelName, Moment, Veto
 from edge.settings import EdgeSettings
 from edge.upkeep import board
 from edge.upkeep.footprint import Footprint
@@ -74,6 +74,11 @@ class Sources:
     windows_skipped: Callable[[], int] = _zero
     windows_gated: Callable[[], int] = _zero
     alerts: Callable[[], int] = _zero
+    vetoed: Callable[[], int] = _zero
+    newest_veto: Callable[[], Veto | None] = _none
+    vetoes: Callable[[], int | None] = _none
+    thresholds: Callable[[], dict[str, float]] = dict
+    thresholds_raised: Callable[[], dict[str, float]] = dict
     commands_rejected: Callable[[], int] = _zero
     model: Callable[[], ModelName | None] = _none
 

@@ -70,6 +70,8 @@ METRICS = (
         "windows_gated", "ecosight_windows_gated_total", "counter", "Windows that the energy gate spared the network."
     ),
     Metric("alerts", "ecosight_alerts_total", "counter", "Alerts since the daemon started."),
+    Metric("vetoed", "ecosight_vetoed_total", "counter", "Events near a sound that was marked as false."),
+    Metric("vetoes", "ecosight_vetoes", "gauge", "Sounds marked as false."),
     Metric("commands_rejected", "ecosight_commands_rejected_total", "counter", "Commands that were refused."),
 )
 
@@ -91,6 +93,12 @@ def render(health: Health | None) -> str:
         value = values[metric.field]
         if value is not None:
             expose(metric.name, metric.kind, metric.help, [(unit, value * metric.scale)])
+    for name, meaning, by_label in (
+        ("ecosight_threshold", "Score that counts as heard, now.", health.thresholds),
+        ("ecosight_threshold_raised", "Log-odds by which the site has raised it.", health.thresholds_raised),
+    ):
+        if by_label:
+            expose(name, "gauge", meaning, [(unit | {"label": label}, value) for label, value in by_label.items()])
     if health.throttled is not None:
         flags = int(health.throttled, 16)
         expose("ecosight_throttled_flags", "gauge", "The Pi's throttled flags as a number.", [(unit, flags)])

@@ -1,5 +1,6 @@
 """Events become alerts that are on disk, and their times are mended once the clock is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from edge.delivery.clips import ClipRequest
 from edge.delivery.messages import Alert, ModelName
 from edge.delivery.outbox import Outbox
 from edge.detection.event import Event
+from edge.detection.vetoes import Near
 
 RATE_HZ = 48_000
 YEAR_S = 365.25 * 86_400
@@ -121,3 +123,20 @@ def test_drill_is_a_complete_alert_that_says_test(tmp_path: Path) -> None:
     sent = _sent(outbox)
     assert [a.phase for a in sent] == ["new", "end"]
     assert all(a.test for a in sent)
+
+
+def test_a_vetoed_event_is_counted_and_told_of_and_is_no_alert(tmp_path: Path) -> None:
+    desk, outbox, clips, _, _ = _desk(tmp_path)
+    desk.on_events([replace(_event("vetoed", 0), veto=Near("marked", 0.03))])
+    assert (desk.vetoed, desk.alerts, _sent(outbox), clips.requests) == (1, 0, [], [])
+    told = desk.newest_veto
+    assert told is not None and (told.marked, told.distance, told.at.sample) == ("marked", 0.03, 48_000)
+
+
+def test_the_embedding_of_each_new_alert_is_kept_once(tmp_path: Path) -> None:
+    _, outbox, clips, _, clock = _desk(tmp_path)
+    kept: list[tuple[str, object]] = []
+    embedding = np.ones(4, np.float32)
+    desk = AlertDesk(SENDER, clock, outbox, clips, lambda: None, lambda *one: kept.append((one[0], one[-1])))  # type: ignore[arg-type]
+    desk.on_events([replace(_event(phase), embedding=embedding) for phase in ("new", "update", "end")])
+    assert kept == [(_sent(outbox)[0].alert_id, embedding)]

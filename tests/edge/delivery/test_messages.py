@@ -25,8 +25,8 @@ FIELDS = {
     "health": "schema_version site device at uptime_s state problems temperature_c throttled supply_v battery_percent"
     " cpu_percent memory_mib disk_free_bytes clips_bytes outbox_depth clips_waiting clips_evicted bytes_sent_today"
     " samples_lost gaps overflows overruns newest_sample_age_s level_dbfs noise_floor_dbfs clock_drift_ppm"
-    " inference_p50_ms inference_p95_ms hop_s windows windows_skipped windows_gated alerts commands_rejected model"
-    " version",
+    " inference_p50_ms inference_p95_ms hop_s windows windows_skipped windows_gated alerts vetoed newest_veto vetoes"
+    " thresholds thresholds_raised commands_rejected model version",
     "hint": "schema_version channel at",
     "location": "schema_version place",
     "model": "schema_version installed labels state error offered progress pinned checked_at channel program"
@@ -39,6 +39,7 @@ NESTED: dict[type[BaseModel], str] = {
     messages.ModelName: "name version sha256",
     messages.Place: "latitude_deg longitude_deg altitude_m description",
     messages.Collapsed: "count first last",
+    messages.Veto: "at label score marked distance",
 }
 
 

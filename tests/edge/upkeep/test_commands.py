@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edge.delivery.messages import Moment
 from edge.delivery.outbox import Outbox
+from edge.detection.marks import MarkError
 from edge.settings import EdgeSettings
 from edge.upkeep import commands as commands_module
 from edge.upkeep.commands import Actions, Commands
@@ -35,12 +36,18 @@ class Device:
             record=lambda duration_s: self._note(f"record {duration_s:g}"),
             restart=lambda: self._note("restart"),
             upload=self._upload,
+            mark=self._mark,
         )
         return Commands(self._settings, self.outbox, lambda: self.now, actions)
 
     def _upload(self, alert_id: str) -> str:
         self._note(f"upload {alert_id}")
         return "" if alert_id == "known" else f"the clip of alert {alert_id} is withheld: speech"
+
+    def _mark(self, alert_id: str, verdict: str) -> dict[str, Any]:
+        if alert_id != "known":
+            raise MarkError(f"no embedding of alert {alert_id} is kept")
+        return self._note(f"mark {alert_id} {verdict}")
 
     def _note(self, what: str) -> dict[str, Any]:
         self.asked.append(what)
@@ -66,6 +73,8 @@ def command(**changes: Any) -> bytes:
         ("drill", {}, "drill"),
         ("restart", {}, "restart"),
         ("upload", {"alert_id": "known"}, "upload known"),
+        ("mark", {"alert_id": "known", "verdict": "false"}, "mark known false"),
+        ("mark", {"alert_id": "known", "verdict": "shot"}, "mark known shot"),
     ],
 )
 def test_a_command_is_carried_out_and_answered(
@@ -227,7 +236,22 @@ def test_an_action_that_fails_is_answered_not_raised(device: Device) -> None:
     def fail() -> dict[str, Any]:
         raise OSError("no such thing")
 
-    actions = Actions(status=fail, drill=fail, record=lambda _: fail(), restart=fail, upload=lambda _: str(fail()))
+    actions = Actions(
+        status=fail,
+        drill=fail,
+        record=lambda _: fail(),
+        restart=fail,
+        upload=lambda _: str(fail()),
+        mark=lambda *_: fail(),
+    )
     commands = Commands(EdgeSettings(), device.outbox, moment, actions)
     response = commands.handle(command(command="drill"))
     assert (response.ok, response.error) == (False, "failed: OSError: no such thing")
+
+
+def test_a_mark_that_cannot_be_taken_is_refused_with_its_reason(device: Device) -> None:
+    answer = device.commands.handle(command(command="mark", arguments={"alert_id": "old", "verdict": "false"}))
+    assert not answer.ok and "no embedding of alert old" in answer.error
+    answer = device.commands.handle(command(id="c2", command="mark", arguments={"alert_id": "known", "verdict": "cat"}))
+    assert not answer.ok and "verdict" in answer.error
+    assert device.asked == []

@@ -64,6 +64,10 @@ def test_every_figure_of_the_daemon_stands_in_the_message(tmp_path: Path) -> Non
         windows=lambda: 100,
         windows_gated=lambda: 9,
         alerts=lambda: 4,
+        vetoed=lambda: 2,
+        vetoes=lambda: 1,
+        thresholds=lambda: {"gun_shot": 0.62},
+        thresholds_raised=lambda: {"gun_shot": 0.5},
         commands_rejected=lambda: 7,
         model=lambda: ModelName(name="m", version="1", sha256="aa"),
     ).report()
@@ -99,6 +103,11 @@ def test_every_figure_of_the_daemon_stands_in_the_message(tmp_path: Path) -> Non
         "windows_skipped": 0,
         "windows_gated": 9,
         "alerts": 4,
+        "vetoed": 2,
+        "newest_veto": None,
+        "vetoes": 1,
+        "thresholds": {"gun_shot": 0.62},
+        "thresholds_raised": {"gun_shot": 0.5},
         "commands_rejected": 7,
         "model": {"name": "m", "version": "1", "sha256": "aa"},
     }

@@ -130,7 +130,8 @@ def test_names_follow_the_conventions() -> None:
 def test_every_metric_is_in_the_reference() -> None:
     reference = Path(__file__).resolve().parents[3] / "docs" / "reference" / "health.md"
     explained = dict(re.findall(r"^\| `(ecosight_[a-z0-9_]+)` \| (\w+) \|", reference.read_text(), re.MULTILINE))
-    everything = {metric.field: 1 for metric in METRICS}
+    everything: dict[str, object] = {metric.field: 1 for metric in METRICS}
+    everything |= {"thresholds": {"gun_shot": 0.5}, "thresholds_raised": {"gun_shot": 0.1}}
     said = health(**everything, throttled="0x0", problems=["mqtt:dns"], model=ModelName(name="m", version="1"))
     assert explained == parse(render(said))[1]
 
