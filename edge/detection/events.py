@@ -113,9 +113,7 @@ class EventLogic:
                 track.follow(earlier[track.label])
         return out
 
-    def _tracks_of(
-        self, rules: Sequence[Rule], backgrounds: Mapping[str, Background], vetoed: Vetoed
-    ) -> list[Track]:
+    def _tracks_of(self, rules: Sequence[Rule], backgrounds: Mapping[str, Background], vetoed: Vetoed) -> list[Track]:
         return [
             Track(rule, self._timing, self._listen, self._numbers, backgrounds.get(rule.label), vetoed)
             for rule in rules
