@@ -244,6 +244,7 @@ def model_show(model: ModelPath = None, config: Config = None) -> None:
             "file": str(choice.path),
             "sha256": choice.model.sha256,
             **choice.model.manifest.model_dump(mode="json"),
+            "backbone_heard": f"{len(choice.model.manifest.backbone_heard)} clips",
         }
     typer.echo(json.dumps(shown, indent=2))
 

@@ -24,9 +24,13 @@ ATTRIBUTIONS = {
 YAMNET = "The network comes from YAMNet, by Google (Apache-2.0)."
 OURS = (
     "The network is one of `ecosight-trainer distill`: random at first, taught by YAMNet, by Google (Apache-2.0), on "
-    "mixes of made sound and of recordings that may ship. It heard those of the training part, so a threshold set on "
-    "these promises fewer false alarms than there are; the figures above are of recordings that it never heard."
+    "mixes of made sound (voices by espeak-ng among it) and of recordings that may ship."
 )
+KNOWN = (
+    "It learned from {count} clips itself. Of other recordings it tells less; the threshold is set on what it did not "
+    "hear, and the figures above are of recordings that neither it nor the head has heard."
+)
+UNKNOWN = "Its file does not say which recordings it heard: a threshold set on those promises too few false alarms."
 
 
 def card_of(manifest: Manifest, metrics: Metrics) -> str:
@@ -114,7 +118,8 @@ def _attributions(manifest: Manifest) -> list[str]:
     sources = [str(source) for source in manifest.training.get("clips_by_source", {})]
     named = [text for start, text in ATTRIBUTIONS.items() if any(source.startswith(start) for source in sources)]
     own = [str(line) for line in manifest.training.get("attributions", [])]
-    network = {YAMNET_SHA256: [YAMNET], None: []}.get(manifest.backbone_sha256, [OURS])
+    ours = [OURS, KNOWN.format(count=heard) if (heard := len(manifest.backbone_heard)) else UNKNOWN]
+    network = {YAMNET_SHA256: [YAMNET], None: []}.get(manifest.backbone_sha256, [" ".join(ours)])
     return [*network, *named, *own]
 
 
