@@ -21,7 +21,6 @@ MAY_IMPORT = {
 # What a bare installation brings (`dependencies` in pyproject.toml), by import name.
 ON_THE_DEVICE = {
     "ai_edge_litert",
-    "bsdiff4",
     "flatbuffers",  # comes with ai-edge-litert, whose schema is written with it
     "numpy",
     "paho",
@@ -38,7 +37,7 @@ ON_THE_DEVICE = {
     "yaml",
 }
 # Tried at run time, inside functions, by parts that say clearly when it is absent.
-LAZY_EXTRAS = {"boto3", "botocore", "tflite_runtime"}
+LAZY_EXTRAS = {"boto3", "botocore", "bsdiff4", "tflite_runtime"}
 TOO_HEAVY_FOR_THE_DAEMON = (
     "tuf",
     "securesystemslib",

@@ -19,7 +19,6 @@ from edge.updates.client import Repository
 from edge.updates.download import SignedFile, digest, download
 from edge.updates.fetching import Fetcher
 from edge.updates.light_tuf import TargetFile, exceptions
-from edge.updates.limits import Limits
 from edge.updates.offer import Fetched, Progress, Release, Request
 from edge.updates.refusal import Refusal, is_passing
 from edge.updates.release import Delta
@@ -39,7 +38,6 @@ class Bringing:
     repository: Repository
     choosing: Choosing
     fetcher: Fetcher
-    limits: Limits
     tell: Callable[[Progress], None]
     _told_s: float = field(default=float("-inf"), init=False)
 
@@ -131,13 +129,14 @@ class Bringing:
             patch = self._signed_file(target)
             self._need(patch.missing_bytes() + file.length)
             download(self.fetcher, patch, lambda here: self._progress(release, here, delta.length))
-            old = b"" if start is None else start.read_bytes()
-            new = deltas.apply(old, patch.path.read_bytes(), file.length)
-            durable.make_folder(file.path.parent)
-            durable.commit_bytes(file.path, new)
-            if not file.is_here():
-                file.path.unlink()
+            made = patch.path.with_suffix(".made")
+            deltas.apply(start, patch.path, made, file.length)
+            if digest(made) != file.sha256:
                 raise deltas.DeltaError("its result is another file than the one that was signed")
+            durable.make_folder(file.path.parent)
+            durable.sync(made)
+            made.replace(file.path)
+            durable.sync(file.path.parent)
         except (
             deltas.DeltaError,
             Refusal,
@@ -159,9 +158,7 @@ class Bringing:
         usable = [
             (start, known[sha256])
             for sha256, start in starts.items()
-            if sha256 in known
-            and known[sha256].length < release.length
-            and release.length + (start.stat().st_size if start else 0) <= self.limits.delta_input_bytes
+            if sha256 in known and known[sha256].length < release.length
         ]
         return min(usable, key=lambda way: way[1].length, default=(None, None))
 

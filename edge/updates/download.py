@@ -98,11 +98,16 @@ def _complete(fetcher: Fetcher, file: SignedFile, told: Callable[[int], None]) -
     """Load until the partial file has its length."""
     file.partial.touch()
     told(_size(file.partial))
-    for attempt in fetcher.attempts():
-        if _size(file.partial) >= file.length:
+    begun_anew = 0
+    for attempt in fetcher.attempts(lambda: _size(file.partial)):
+        before = _size(file.partial)
+        if before >= file.length:
             return
         with attempt:
             _append(fetcher, file, told)
+        begun_anew += _size(file.partial) < before
+        if begun_anew > 1:  # else it would go on like this until the deadline, at the link's cost
+            raise Refusal("untrusted", f"{file.target}: the repository has less than the {file.length} bytes signed")
 
 
 def _append(fetcher: Fetcher, file: SignedFile, told: Callable[[int], None]) -> None:

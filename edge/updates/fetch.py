@@ -17,7 +17,7 @@ from typing import TextIO
 
 from pydantic import ValidationError
 
-from edge import durable, state_lock
+from edge import durable, heap, state_lock
 from edge.audio.system_time import SystemTime
 from edge.settings import EdgeSettings, load
 from edge.settings_file import SettingsError
@@ -89,7 +89,6 @@ class Run:
                 repository,
                 choosing,
                 fetcher,
-                self._limits,
                 lambda progress: self._say(Line(progress=progress)),
             )
             for kind in KINDS:
@@ -125,6 +124,7 @@ def main(arguments: Sequence[str] | None = None, limits: Limits | None = None) -
     parser = argparse.ArgumentParser(prog="python -m edge.updates.fetch", description=__doc__)
     parser.add_argument("--config", type=Path, help="configuration file (YAML)")
     named = parser.parse_args(arguments)
+    heap.keep_small()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     # Whatever a library prints must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -9,7 +9,7 @@ again. Nothing that a fetcher returns is to be believed; TUF's signatures and di
 
 import time
 from abc import abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -80,18 +80,21 @@ class Fetcher(FetcherInterface):
                 return bytes(content)
         raise AssertionError("attempts end with an exception")
 
-    def attempts(self) -> Iterator["Attempt"]:
-        """Context managers that swallow what is passing, with pauses, until too many in a row brought nothing."""
+    def attempts(self, kept_bytes: Callable[[], int] = lambda: 0) -> Iterator["Attempt"]:
+        """Context managers that swallow what is passing, with pauses, until too many in a row brought nothing.
+
+        ``kept_bytes``: how much is there to go on with. Only that counts: a server may send the same for ever.
+        """
         failed, pause_s = 0, self._limits.pause_s
         while True:
-            before = self.received_bytes
+            before = kept_bytes()
             attempt = Attempt(last=failed + 1 >= self._limits.attempts)
             yield attempt
             if attempt.error is None:
                 continue
             # A server that sends a little and breaks off, again and again, does not live on those bytes.
             worth = self._limits.slowest_bytes_per_s * self._limits.slow_window_s
-            if self.received_bytes - before >= worth:
+            if kept_bytes() - before >= worth:
                 failed, pause_s = 0, self._limits.pause_s
             else:
                 failed += 1

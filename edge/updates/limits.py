@@ -26,9 +26,6 @@ class Limits:
     overlay_bytes: int = 65_536
     manifest_bytes: int = 262_144
     """Of a wheelhouse."""
-    delta_input_bytes: int = 33_554_432
-    """Old and new file together: both are in memory while a delta is applied."""
-
     connect_s: float = 15.0
     silence_s: float = 60.0
     """Without a single byte: the connection is taken for dead."""

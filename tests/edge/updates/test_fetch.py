@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,22 +13,6 @@ from tests.edge.updates.simulated_repository import Served, SimulatedRepository
 
 MODEL = os.urandom(300_000)
 MACHINE = os.uname().machine
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> SimulatedRepository:
-    return SimulatedRepository(tmp_path / "repository")
-
-
-@pytest.fixture
-def server(repository: SimulatedRepository) -> Iterator[Served]:
-    with Served(repository.folder) as served:
-        yield served
-
-
-@pytest.fixture
-def device(tmp_path: Path, repository: SimulatedRepository, server: Served) -> Device:
-    return Device(tmp_path / "device", server.url, repository.root_file)
 
 
 def everyone(target: str) -> Stage:
