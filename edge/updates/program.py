@@ -1,0 +1,301 @@
+"""Root's updater: from what the daemon has downloaded to a program that runs, or back.
+
+    python -m edge.updates.program          # by ecosight-update.service, when the daemon asks or a trial goes on
+
+look (signatures, floor, machine, Python, disk) → copy the wheels → build the idle environment → try it beside the
+running daemon → note the trial → switch → restart → watch → confirm, or go back and note why. It has no network. Every
+step is on disk before the next; a run that was cut off anywhere is gone on with, or undone, by the next one, and the
+shell script before each start (systemd/before-start) goes back without asking any Python.
+
+The daemon's request says nothing but "look": what is wanted, the signed metadata say.
+"""
+
+import logging
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edge.durable import make_folder
+from edge.settings import EdgeSettings, SettingsError, load
+from edge.updates.environments import BuildError, Content, Environments
+from edge.updates.program_records import Records, Trial
+from edge.updates.program_watch import LOOK_S, Systemd, Units, Watch, slot_of
+from edge.updates.signed_copy import CopyError, SignedCopy
+from edge.updates.wheels import Wheel, WheelError, needed, requirements
+
+log = logging.getLogger(__name__)
+
+REQUEST = Path("updates/program-request")
+"""Below the state folder: the daemon makes this file, and root takes it away."""
+CONFIGURATION = Path("etc/ecosight/edge.yaml")
+SERVICE_USER = "ecosight"
+TRY_S = 300.0
+UNPACKED_RATIO = 1.5
+"""Installed wheels with their compiled files, to what their archives say."""
+SPARE_BYTES = 100_000_000
+
+
+class RefusedError(RuntimeError):
+    """The release is good, but not for this device, or it does not work on it. Not tried again."""
+
+
+class ProgramUpdater:
+    """See the module. ``root`` is ``/`` but in tests; ``step`` is told of every step as it has been done."""
+
+    def __init__(
+        self,
+        root: Path,
+        units: Units,
+        environments: Environments | None = None,
+        step: Callable[[str], None] = lambda name: None,
+        sleep: Callable[[float], None] = time.sleep,
+        synchronised: Callable[[], bool] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.root = root
+        self.records = Records(root)
+        self.environments = environments or Environments(root)
+        self._units = units
+        self._step = step
+        self._sleep = sleep
+        self._synchronised = synchronised or _synchronised
+        self._environment = environment if environment is not None else {}
+
+    def run(self) -> None:
+        """One run: what was cut off, then what is asked."""
+        make_folder(self.records.folder)
+        self.records.folder.chmod(0o755)
+        self._settle_failure()
+        trial = self.records.trial()
+        try:
+            settings = load(self.root / CONFIGURATION, self._environment)
+        except SettingsError as error:
+            # Nothing new on a device whose configuration cannot be read; what is being tried is still watched.
+            settings = EdgeSettings()
+            log.error("%s", error)
+            self.records.tell("failed", error=str(error))
+            if trial is None:
+                (settings.state_dir / REQUEST).unlink(missing_ok=True)
+                return
+        if trial is None and os.path.lexists(settings.state_dir / REQUEST):
+            trial = self._take(settings)
+        if trial is not None:
+            self._watch(trial, settings)
+
+    def _take(self, settings: EdgeSettings) -> Trial | None:
+        try:
+            return self._install(settings)
+        except (CopyError, WheelError, BuildError, RefusedError, OSError) as error:
+            log.error("the program stays as it is: %s", error)
+            self.records.tell("failed", error=str(error))
+            return None
+        finally:
+            (settings.state_dir / REQUEST).unlink(missing_ok=True)
+            self._step("request removed")
+
+    def _install(self, settings: EdgeSettings) -> Trial | None:
+        if not self._synchronised():
+            raise CopyError("the clock is not set, so nobody can say whether the signatures have expired")
+        trusted = settings.updates.root.read_bytes()
+        copy = SignedCopy(settings, self.records.trust, trusted)
+        state = self.records.state()
+        floor = max(state.floor, copy.floor().program)
+        if floor != state.floor:
+            state.floor = floor
+            self.records.keep(state)
+        wanted = copy.wanted()
+        self._step("looked")
+        current = self.environments.current
+        if wanted is None or current is None:
+            self.records.tell("idle")
+            return None
+        target, release, house = wanted
+        running = self.environments.content(current)
+        if running is not None and (target == running.target or release.version == running.version):
+            self.records.tell("idle", release.version)
+            return None
+        if target in state.refused:
+            self.records.tell("failed", release.version, state.refused[target])
+            return None
+        if release.number < floor:
+            raise CopyError(f"{target} is release {release.number}; maintainers allow none under {floor}")
+        self.records.tell("installing", release.version)
+        content = Content(version=release.version, target=target, number=release.number)
+        slot = self.environments.idle
+        if self.environments.content(slot) != content:
+            slot = self._build(copy, needed(house.wheels, os.uname().machine), content)
+        self._step("built")
+        try:
+            self._try(slot, settings)
+        except RefusedError as error:
+            state.refused[target] = str(error)
+            self.records.keep(state)
+            raise
+        self._step("tried")
+        state.target, state.version = target, release.version
+        state.deaf_before = any(
+            health is None or health.state == "no_audio"
+            for health in (self._units.health(unit) for unit in self._units.running())
+        )
+        self.records.keep(state)
+        self._step("noted")
+        self.records.begin_trial(slot, current)
+        self._step("trial began")
+        return self.records.trial()
+
+    def _build(self, copy: SignedCopy, wheels: list[Wheel], content: Content) -> str:
+        staging = self.records.wheels
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(mode=0o700)
+        try:
+            self._need(sum(copy.length(wheel.target) for wheel in wheels), staging)
+            for wheel in wheels:
+                copy.copy(wheel.target, staging / wheel.file)
+            self._step("copied")
+            unpacked = sum(_unpacked_bytes(staging / wheel.file) for wheel in wheels)
+            self._need(int(unpacked * UNPACKED_RATIO), self.environments.folder)
+            listed = staging / "requirements.txt"
+            listed.write_text(requirements(wheels), encoding="utf-8")
+            return self.environments.build(staging, listed, content, self._step)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _need(self, size_bytes: int, folder: Path) -> None:
+        disk = os.statvfs(folder)
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if free_bytes < size_bytes + SPARE_BYTES:
+            raise CopyError(
+                f"disk_full: {folder} has {free_bytes / 1e6:.0f} MB free; "
+                f"{(size_bytes + SPARE_BYTES) / 1e6:.0f} MB are needed"
+            )
+
+    def _try(self, slot: str, settings: EdgeSettings) -> None:
+        """The new program's own doctor, as the service's user, on what does not disturb the running daemon."""
+        program = self.environments.path(slot) / "bin" / "ecosight-edge"
+        command = [str(program), "doctor", "--beside", "--config", str(self.root / CONFIGURATION)]
+        plain = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "COLUMNS": "200", "TERM": "dumb"}
+        user, group, groups = _service_user()
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env={**plain, **self._environment},
+                timeout=TRY_S,
+                check=False,
+                user=user,
+                group=group,
+                extra_groups=groups,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RefusedError(f"the new program's doctor did not answer within {TRY_S:g} s") from error
+        except OSError as error:
+            raise RefusedError(f"the new program cannot be started: {error.strerror}") from error
+        if done.returncode:
+            said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if "FAILS" in line]
+            lines = said or (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+            raise RefusedError(f"the new program's doctor refuses: {' / '.join(lines)}")
+
+    def _watch(self, trial: Trial, settings: EdgeSettings) -> None:
+        """Go on with a trial, from the switch to its end."""
+        state = self.records.state()
+        if self.environments.current != trial.new:
+            self.environments.switch(trial.new, self._step)
+        self._step("switched")
+        self.records.tell("probation", state.version)
+        self._leave(trial.back)
+        self._step("restarted")
+        watch = Watch(
+            self._units, settings.updates.probation_s, state.deaf_before, state.version, self.records.was_well
+        )
+        while True:
+            if self.records.failed() is not None:
+                self._settle_failure()
+                return
+            if self.records.trial() != trial:
+                return  # somebody has installed by hand meanwhile
+            verdict = watch.look()
+            if verdict == "":
+                self.records.end_trial()
+                self.records.tell("idle", state.version)
+                log.info("program %s is confirmed", state.version)
+                self._step("confirmed")
+                return
+            if verdict is not None:
+                self.records.fail(trial, verdict)
+                self._step("failure noted")
+                self._settle_failure()
+                return
+            self._sleep(LOOK_S)
+
+    def _settle_failure(self) -> None:
+        """After a failure that this run or the script before a start has noted: the way back, and why."""
+        failed = self.records.failed()
+        if failed is None:
+            return
+        if self.environments.current == failed.new and self.environments.content(failed.back) is not None:
+            self.environments.switch(failed.back, self._step)
+            self._step("switched back")
+        state = self.records.state()
+        why = failed.why or "it did not stay up"
+        if state.target:
+            state.refused[state.target] = why
+        version, state.target, state.version = state.version, "", ""
+        self.records.keep(state)
+        self._step("refusal noted")
+        self._leave(failed.new)
+        self._step("restarted")
+        self.records.end_trial()
+        self._step("trial ended")
+        self.records.tell("failed", version, why)
+        self.records.forget_failure()
+        log.error("program %s was taken back: %s", version, why)
+
+    def _leave(self, slot: str) -> None:
+        """Restart the units that still run out of ``slot``, or out of an installation without slots."""
+        for unit in self._units.running():
+            python = self._units.environment(unit)
+            if python is not None and slot_of(python) in (slot, None):
+                self._units.restart(unit)
+
+
+def _unpacked_bytes(wheel: Path) -> int:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise RefusedError(f"{wheel.name} is signed, but it is no wheel") from error
+
+
+def _service_user() -> tuple[int | None, int | None, list[int] | None]:
+    """User, group and groups of a child that is to be the service's user, where we are root and that user exists."""
+    if os.geteuid() != 0:
+        return None, None, None
+    try:
+        user = pwd.getpwnam(SERVICE_USER)
+    except KeyError:
+        return None, None, None
+    return user.pw_uid, user.pw_gid, os.getgrouplist(SERVICE_USER, user.pw_gid)
+
+
+def _synchronised() -> bool:
+    from edge.audio.system_time import SystemTime
+
+    return SystemTime().synchronised()
+
+
+def main() -> int:
+    logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("tuf").setLevel("WARNING")
+    ProgramUpdater(Path("/"), Systemd()).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

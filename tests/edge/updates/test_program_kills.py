@@ -1,0 +1,276 @@
+"""Power is cut between any two steps of an update of the program: what runs is whole, and the next run ends it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.updates.program_records import Records
+from tests.edge.updates.programs import BEFORE_START, REPOSITORY, UNIT, Device, health
+
+RUN = """
+import os, signal, sys
+from pathlib import Path
+from edge.updates.environments import Environments
+from edge.updates.program import ProgramUpdater
+from tests.edge.updates.test_program_kills import Remembered
+
+root, python, die_at, said = sys.argv[1:]
+steps = []
+
+def step(name):
+    steps.append(name)
+    Path(said).write_text("\\n".join(steps))
+    if len(steps) == int(die_at):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+root = Path(root)
+updater = ProgramUpdater(root, Remembered(root), Environments(root, python), step, lambda s: None, lambda: True)
+updater.run()
+"""
+
+
+class Remembered:
+    """A unit that is always well, and stands in a file: it outlives the updater, as systemd does."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._file = root / "unit.json"
+
+    def _now(self) -> dict[str, object]:
+        return json.loads(self._file.read_text())  # type: ignore[no-any-return]
+
+    def running(self) -> list[str]:
+        return [UNIT]
+
+    def pid(self, unit: str) -> int | None:
+        return int(str(self._now()["pid"]))
+
+    def environment(self, unit: str) -> str | None:
+        return str(self._now()["python"])
+
+    def restart(self, unit: str) -> None:
+        subprocess.run(["sh", BEFORE_START, unit, self._root], check=True, capture_output=True)
+        program = (self._root / "opt/ecosight/bin/ecosight-edge").resolve()
+        pid = int(str(self._now()["pid"])) + 1 if self._file.exists() else 1
+        self._file.write_text(json.dumps({"pid": pid, "python": str(program.parent / "python")}))
+
+    def health(self, unit: str):  # type: ignore[no-untyped-def]
+        program = Path(str(self._now()["python"])).with_name("ecosight-edge")
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        return health("ok", 1, said.stdout.strip())
+
+
+class Cut(Device):
+    """A device on which an update is cut off, whose folder can be put back as it was."""
+
+    def run(self, die_at: int) -> list[str]:
+        """One run of the updater, killed at its ``die_at``th step; the steps that it said."""
+        said = self.root.parent / "steps"
+        said.write_text("")
+        command = [sys.executable, "-c", RUN, self.root, self.root.parent / "python3", str(die_at), said]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=REPOSITORY)
+        assert done.returncode in (0, -9), done.stderr
+        return said.read_text().split("\n")
+
+    def boot(self) -> None:
+        """The unit starts after a power cut."""
+        Remembered(self.root).restart(UNIT)
+
+    def save(self) -> None:
+        shutil.copytree(self.root, self.root.parent / "saved", symlinks=True)
+
+    def restore(self) -> None:
+        shutil.rmtree(self.root)
+        shutil.copytree(self.root.parent / "saved", self.root, symlinks=True)
+
+    @property
+    def unit_runs(self) -> str:
+        """The version that the unit's process runs."""
+        python = Path(str(Remembered(self.root).environment(UNIT)))
+        done = subprocess.run([python.parent / "ecosight-edge", "--version"], capture_output=True, text=True)
+        return done.stdout.strip()
+
+
+@pytest.fixture
+def device(tmp_path: Path, empty_environment: Path) -> Iterator[Cut]:
+    device = Cut(tmp_path, empty_environment, probation_s=0.0)
+    device.boot()
+    device.offer("2.0", number=2)
+    yield device
+
+
+def test_an_update_that_is_cut_off_at_any_step_ends_with_the_new_program(device: Cut) -> None:
+    device.save()
+    steps = device.run(0)
+    assert device.unit_runs == device.version == "2.0"
+    assert len(steps) >= 13, steps
+    # A build takes seconds, and the steps before it change nothing: of these, the first, one amid it and the last.
+    build = {steps.index(name) + 1 for name in ("looked", "made", "whole")}
+    for place in sorted(build | set(range(steps.index("built") + 1, len(steps) + 1))):
+        device.restore()
+        device.run(place)
+        device.boot()
+        assert device.version == device.unit_runs in ("1.0", "2.0"), steps[place - 1]
+        device.run(0)
+        assert (device.version, device.unit_runs) == ("2.0", "2.0"), steps[place - 1]
+        records = Records(device.root)
+        assert (records.trial(), records.failed(), records.state().refused) == (None, None, {}), steps[place - 1]
+        assert not (device.state_dir / "updates/program-request").exists(), steps[place - 1]
+
+
+def test_a_way_back_that_is_cut_off_at_any_step_ends_with_the_old_program(device: Cut) -> None:
+    device.run(0)
+    records = Records(device.root)
+    # As if it were still on trial, and the script before a start had seen enough of it.
+    state = records.state()
+    state.target, state.version = "programs/2.0/x.json", "2.0"
+    records.keep(state)
+    records.begin_trial(new="b", back="a")
+    trial = records.trial()
+    assert trial is not None
+    records.fail(trial, "it died")
+    device.save()
+    steps = device.run(0)
+    assert (device.version, device.unit_runs) == ("1.0", "1.0")
+    for place in range(1, len(steps) + 1):
+        for booted in (True, False):
+            device.restore()
+            device.run(place)
+            if booted:
+                device.boot()
+                assert device.unit_runs == "1.0", steps[place - 1]
+            device.run(0)
+            assert (device.version, device.unit_runs) == ("1.0", "1.0"), steps[place - 1]
+            assert records.state().refused == {"programs/2.0/x.json": "it died"}
+            assert (records.trial(), records.failed()) == (None, None)
+
+
+# --- the script before a start ---------------------------------------------------------------------------------------
+
+TOOLS = ("readlink", "mv", "rm", "ln", "sync", "cat", "head")
+
+
+class Bare:
+    """A folder with two environments that are nothing but whole, for the script alone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.records = Records(root)
+        self.records.folder.mkdir(parents=True)
+        self.opt = root / "opt/ecosight"
+        for slot in "ab":
+            (self.opt / slot / "bin").mkdir(parents=True)
+            (self.opt / slot / ".whole").touch()
+            (self.opt / slot / "bin/ecosight-edge").write_text("#!/bin/sh\n")
+            (self.opt / slot / "bin/ecosight-edge").chmod(0o755)
+        (self.opt / "current").symlink_to("b")
+        self.log = root / "commands"
+
+    def start(self, kill_at: int = 0, after: bool = False, unit: str = UNIT) -> int:
+        """One start; every command that the script runs is a step, before or after which it can be killed."""
+        tools = self.root / "tools"
+        tools.mkdir(exist_ok=True)
+        self.log.write_text("")
+        for tool in TOOLS:
+            real = shutil.which(tool)
+            kill = f'[ "$(wc -l <{self.log})" = {kill_at} ] && kill -9 $PPID'
+            lines = ["#!/bin/sh", f"echo {tool} >>{self.log}", "" if after else kill, f'{real} "$@"', "code=$?"]
+            (tools / tool).write_text("\n".join([*lines, kill if after else "", "exit $code"]))
+            (tools / tool).chmod(0o755)
+        environment = {"PATH": f"{tools}:{os.environ['PATH']}"}
+        done = subprocess.run(["sh", BEFORE_START, unit, self.root], env=environment, capture_output=True, timeout=60)
+        assert done.returncode in (0, -9), done.stderr
+        return len(self.log.read_text().splitlines())
+
+    @property
+    def current(self) -> str:
+        return str((self.opt / "current").readlink())
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Bare:
+    return Bare(tmp_path / "device")
+
+
+def test_three_starts_are_tried_and_the_fourth_goes_back(bare: Bare) -> None:
+    bare.records.begin_trial("b", "a")
+    for _ in range(3):
+        bare.start()
+        assert bare.current == "b"
+    bare.start()
+    assert bare.current == "a"
+    failed = bare.records.failed()
+    assert failed is not None
+    assert "started 3 times" in failed.why
+
+
+def test_without_a_trial_starts_are_not_counted(bare: Bare) -> None:
+    for _ in range(10):
+        bare.start()
+    assert bare.current == "b"
+    assert not list(bare.records.folder.iterdir())
+
+
+def test_two_units_count_their_starts_apart(bare: Bare) -> None:
+    bare.records.begin_trial("b", "a")
+    for _ in range(3):
+        bare.start()
+        bare.start(unit="ecosight-edge@north.service")
+    assert bare.current == "b"
+    bare.start(unit="ecosight-edge@north.service")
+    assert bare.current == "a"
+
+
+def test_an_environment_that_is_not_whole_is_left_for_the_other(bare: Bare) -> None:
+    (bare.opt / "b/.whole").unlink()
+    bare.start()
+    assert bare.current == "a"
+
+
+def test_with_no_whole_environment_the_link_stays_and_the_start_is_not_hindered(bare: Bare) -> None:
+    for slot in "ab":
+        (bare.opt / slot / ".whole").unlink()
+    bare.start()
+    assert bare.current == "b"
+
+
+@pytest.mark.parametrize("content", ["", "new=b\n", "nonsense", "new=../../etc\nback=/\n", "\0\0\0"])
+def test_a_damaged_note_neither_stops_the_start_nor_moves_anything(bare: Bare, content: str) -> None:
+    for name in ("trial", "failed"):
+        (bare.records.folder / name).write_text(content)
+    (bare.records.folder / f"starts.{UNIT}").write_text("99999999999999999999x")
+    bare.start()
+    assert bare.current == "b"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_starts_that_are_cut_off_anywhere_still_end_with_the_way_back(bare: Bare, after: bool) -> None:
+    """The first cut is in the first start; then everything runs, and after at most one start more it has gone back."""
+    bare.records.begin_trial("b", "a")
+    bare.start(), bare.start(), bare.start()
+    commands = bare.start()
+    assert bare.current == "a"
+    assert commands > 10
+    for place in range(1, commands + 1):
+        bare.records.end_trial()
+        bare.records.forget_failure()
+        shutil.rmtree(bare.opt)
+        shutil.rmtree(bare.records.folder)
+        bare = Bare(bare.root)
+        bare.records.begin_trial("b", "a")
+        for _ in range(3):
+            bare.start()
+        bare.start(kill_at=place, after=after)
+        assert bare.current in "ab"
+        assert (bare.opt / bare.current / "bin/ecosight-edge").exists()
+        bare.start()
+        assert bare.current == "a", place
+        bare.start()
+        assert bare.current == "a", place
