@@ -145,11 +145,16 @@ def record(
 
 
 @app.command()
-def doctor(config: Config = None) -> None:
+def doctor(
+    config: Config = None,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Only what does not disturb a daemon that runs; updates ask this.")
+    ] = False,
+) -> None:
     """Check everything, and say what to do. From the configuration to the storage."""
     from edge.upkeep.doctor import run_doctor
 
-    raise typer.Exit(run_doctor(config))
+    raise typer.Exit(run_doctor(config, beside=beside))
 
 
 @app.command()
@@ -214,9 +219,14 @@ def config_show(config: Config = None) -> None:
 
     from edge.redaction import tree_without_passwords
     from edge.settings import load
+    from edge.updates import overlay
 
     with _clear_errors():
-        tree = tree_without_passwords(load(config).model_dump(mode="json"))
+        settings = load(config)
+        held = overlay.read(settings.state_dir).held
+        if held is not None and settings.updates.overlays:
+            typer.echo(f"# with the overlay {held.overlay.id}, which maintainers have signed")
+        tree = tree_without_passwords(overlay.laid_over(settings, _environment()).model_dump(mode="json"))
     typer.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), nl=False)
 
 

@@ -1,8 +1,13 @@
 """What the daemon says of itself: health each minute and whenever the sound comes or goes, and the metrics page."""
 
+import contextlib
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.delivery.messages import Health
+from edge.durable import commit_bytes
 from edge.upkeep import health
 from edge.upkeep.metrics import MetricsServer
 
@@ -11,6 +16,17 @@ if TYPE_CHECKING:
 
 FIRST_REPORT_S = 2.0
 """The first message goes out this long after the start: by then the microphone and the broker have answered."""
+
+
+HEALTH_FILE = "health.json"
+
+
+def _leave_for_this_machine(report: Health) -> None:
+    """The newest health, for whoever watches on the device: in the unit's runtime directory, which is memory."""
+    folder = os.environ.get("RUNTIME_DIRECTORY")
+    if folder:
+        with contextlib.suppress(OSError):
+            commit_bytes(Path(folder) / HEALTH_FILE, report.to_json())
 
 
 class Reporting:
@@ -42,7 +58,9 @@ class Reporting:
         if self.due_at_once or now_s >= self._due_s:
             self.due_at_once = False
             self._due_s = now_s + self._daemon.settings.health.interval_s
-            self._daemon.mqtt.publish_health(self.reporter.report())
+            report = self.reporter.report()
+            self._daemon.mqtt.publish_health(report)
+            _leave_for_this_machine(report)
 
     def stop(self) -> None:
         if self._metrics is not None:

@@ -19,6 +19,7 @@ from edge.audio.source import SourceError
 from edge.daemon import Daemon
 from edge.detection.choice import NoModelError, choose
 from edge.settings import SettingsError, load
+from edge.updates import overlay
 from edge.upkeep.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ def run(config: Path | None) -> int:
     faulthandler.enable()
     heap.keep_small()
     settings = load(config)
+    overlay.count_start(settings.state_dir)
+    settings = overlay.laid_over(settings, os.environ)
     start_logging(settings.log_level)
     log.info("ecosight-edge %s, site %s, device %s", __version__, settings.site, settings.device)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -125,7 +128,7 @@ def _reload(daemon: Daemon, config: Path | None, signals: _Signals) -> Daemon:
     watchdog = daemon.watchdog
     watchdog.reloading()
     try:
-        settings = load(config)
+        settings = overlay.laid_over(load(config), os.environ)
         if settings.state_dir != daemon.settings.state_dir:
             raise SettingsError("state_dir cannot change while the daemon runs; restart it")
         # Looked at before anything is stopped: a bad new model must not end a good old one.

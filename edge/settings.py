@@ -274,6 +274,10 @@ class UpdateSettings(Section):
     """Deadline for one run of the updater; the next one goes on where it ended."""
     largest_bytes: int = Field(default=400_000_000, ge=1_000_000)
     """The most that one release may take on disk."""
+    overlays: bool = True
+    """Whether signed overlays from maintainers are obeyed (threshold offset, hop, mute); what holds is in `model`."""
+    programs: bool = True
+    """Whether new versions of the program are asked for; root's updater installs them."""
 
 
 class EdgeSettings(Section):

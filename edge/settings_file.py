@@ -27,6 +27,7 @@ NOT_SETTINGS = frozenset(
         "ECOSIGHT_DATA",
         "ECOSIGHT_RELEASE_PASSPHRASE",
         "ECOSIGHT_REQUIRE_ALL",
+        "ECOSIGHT_VERIFY_S",
         "ECOSIGHT_YAMNET",
     }
 )

@@ -24,9 +24,9 @@ from edge.updates.release import (
     Wheelhouse,
     chosen,
 )
+from edge.updates.wheels import WheelError, needed
 
 FOLDERS: dict[Kind, str] = {"model": "models", "program": "programs", "overlay": "overlays"}
-_WHEELS = "programs/wheels/"
 
 
 class Choosing:
@@ -59,16 +59,17 @@ class Choosing:
         return _custom(ModelTarget, self._signed(release.target))
 
     def wheels(self, release: Release) -> list[TargetFile]:
-        """The files that an offered program is made of."""
+        """The files that an offered program is made of, on this machine with this Python."""
         manifest = self._document(Wheelhouse, release.target, self._limits.manifest_bytes)
         if manifest is None:
             raise Refusal("untrusted", f"maintainers signed no {release.target}")
         if manifest.machine != self._machine or not release.target.endswith(f"/{self._machine}.json"):
             raise Refusal("untrusted", f"{release.target} is for {manifest.machine}; this is {self._machine}")
-        strange = next((wheel for wheel in manifest.wheels if not wheel.startswith(_WHEELS)), None)
-        if strange is not None:
-            raise Refusal("untrusted", f"{release.target} names {strange}, which is no wheel")
-        return [self._signed(wheel) for wheel in dict.fromkeys(manifest.wheels)]
+        try:
+            fitting = needed(manifest.wheels, self._machine)
+        except WheelError as error:
+            raise Refusal("not_found", f"{release.target}: {error}") from error
+        return [self._signed(wheel.target) for wheel in fitting]
 
     def _floor(self, highest: Floor) -> Floor:
         signed = self._document(Floor, FLOOR, self._limits.floor_bytes) or Floor()

@@ -24,6 +24,7 @@ from pathlib import Path
 from edge.durable import make_folder
 from edge.settings import EdgeSettings, SettingsError, load
 from edge.updates.environments import BuildError, Content, Environments
+from edge.updates.program_kind import REQUEST
 from edge.updates.program_records import Records, Trial
 from edge.updates.program_watch import LOOK_S, Systemd, Units, Watch, slot_of
 from edge.updates.signed_copy import CopyError, SignedCopy
@@ -31,8 +32,6 @@ from edge.updates.wheels import Wheel, WheelError, needed, requirements
 
 log = logging.getLogger(__name__)
 
-REQUEST = Path("updates/program-request")
-"""Below the state folder: the daemon makes this file, and root takes it away."""
 CONFIGURATION = Path("etc/ecosight/edge.yaml")
 SERVICE_USER = "ecosight"
 TRY_S = 300.0

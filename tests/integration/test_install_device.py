@@ -55,6 +55,8 @@ def test_configuration_and_units_are_put_in_their_places(tmp_path: Path) -> None
         "etc/ecosight/edge.yaml",
         "etc/systemd/system/ecosight-edge.service",
         "etc/systemd/system/ecosight-edge@.service",
+        "etc/systemd/system/ecosight-update.path",
+        "etc/systemd/system/ecosight-update.service",
         "etc/systemd/journald.conf.d/ecosight.conf",
     }
     configuration = yaml.safe_load((tmp_path / "etc/ecosight/edge.yaml").read_text())

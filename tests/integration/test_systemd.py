@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from edge.settings import EdgeSettings
+from edge.updates.program_kind import REQUEST
+from edge.updates.program_records import Records
 from tests.servers import missing
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 SERVICE = UNITS / "ecosight-edge.service"
 TEMPLATE = UNITS / "ecosight-edge@.service"
+UPDATE = UNITS / "ecosight-update.service"
+LOOK = UNITS / "ecosight-update.path"
 PROGRAM = "/opt/ecosight/bin/ecosight-edge"
+SCRIPTS = ("/opt/ecosight/before-start", "/opt/ecosight/update-program")
 MOST_EXPOSURE = 2.5
 
 pytestmark = pytest.mark.server
@@ -33,9 +38,12 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def placed(unit: Path, folder: Path, name: str = "") -> Path:
     """A copy whose program exists, as ``verify`` wants it."""
     text = unit.read_text(encoding="utf-8")
-    assert PROGRAM in text
+    programs = [program for program in (PROGRAM, *SCRIPTS) if program in text]
+    assert programs or unit.suffix == ".path"
+    for program in programs:
+        text = text.replace(program, shutil.which("true") or "/bin/true")
     copy = folder / (name or unit.name)
-    copy.write_text(text.replace(PROGRAM, shutil.which("true") or "/bin/true"), encoding="utf-8")
+    copy.write_text(text, encoding="utf-8")
     return copy
 
 
@@ -44,8 +52,9 @@ def directives(unit: Path) -> list[tuple[str, str]]:
     return [tuple(line.split("=", 1)) for line in lines if line and line[0] not in "#["]  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("unit", [SERVICE, TEMPLATE], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [SERVICE, TEMPLATE, UPDATE, LOOK], ids=lambda unit: unit.name)
 def test_systemd_has_nothing_to_say_about_the_unit(unit: Path, tmp_path: Path) -> None:
+    placed(UPDATE, tmp_path)  # which the path unit starts
     copy = placed(unit, tmp_path, unit.name.replace("@.", "@north."))
     verified = analyze("verify", copy)
     # It exits 0 on unknown keys: what counts is that it says nothing.
@@ -58,7 +67,7 @@ def test_the_check_would_notice_a_misspelt_key(tmp_path: Path) -> None:
     assert "NoNewPriviledges" in analyze("verify", copy).stderr
 
 
-@pytest.mark.parametrize("unit", [SERVICE, TEMPLATE], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [SERVICE, TEMPLATE, UPDATE], ids=lambda unit: unit.name)
 def test_exposure_is_low(unit: Path, tmp_path: Path) -> None:
     copy = placed(unit, tmp_path, unit.name.replace("@.", "@north."))
     judged = analyze("security", "--offline=yes", f"--threshold={round(10 * MOST_EXPOSURE)}", copy)
@@ -106,3 +115,22 @@ def test_the_template_differs_from_the_unit_in_names_only() -> None:
         if value != "ECOSIGHT_STATE_DIR=%S/ecosight-edge-%i"
     ]
     assert renamed == directives(SERVICE)
+
+
+def test_root_updates_without_a_network_and_writes_only_where_programs_are() -> None:
+    service = dict(directives(UPDATE))
+    assert service["PrivateNetwork"] == "yes"
+    assert service["ProtectSystem"] == "strict"
+    assert service["ReadWritePaths"].split() == ["/opt/ecosight", f"-{EdgeSettings().state_dir}"]
+    assert "User" not in service
+
+
+def test_the_path_unit_looks_where_the_daemon_asks_and_where_a_trial_is_noted() -> None:
+    looked = [Path(value) for key, value in directives(LOOK) if key == "PathExists"]
+    records = Records()
+    assert looked == [EdgeSettings().state_dir / REQUEST, records.folder / "trial", records.folder / "failed"]
+
+
+def test_the_starts_are_counted_before_every_start_and_cannot_hinder_one() -> None:
+    for unit in (SERVICE, TEMPLATE):
+        assert dict(directives(unit))["ExecStartPre"] == f"-+{SCRIPTS[0]} %n"

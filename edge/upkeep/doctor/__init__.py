@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edge.settings import EdgeSettings, SettingsError, load
 from edge.upkeep.doctor.broker import Broker
 from edge.upkeep.doctor.credentials import UNIT, as_in_the_unit
-from edge.upkeep.doctor.device import check_clock, check_disk, check_model
+from edge.upkeep.doctor.device import check_clock, check_disk, check_libraries, check_model
 from edge.upkeep.doctor.examination import Check, Outcome, Result, bad, examine, good
 from edge.upkeep.doctor.microphone import check_microphone
 from edge.upkeep.doctor.store import store_of
@@ -28,8 +28,8 @@ STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "not_tried": "dim"
 WORD = {"ok": "good", "warn": "look", "fail": "FAILS", "not_tried": "-"}
 
 
-def run_doctor(config: Path | None, console: "Console | None" = None) -> int:
-    """Examine, print a table, and return the exit code."""
+def run_doctor(config: Path | None, console: "Console | None" = None, beside: bool = False) -> int:
+    """Examine, print a table, and return the exit code. ``beside``: only what leaves a running daemon in peace."""
     from rich.console import Console
 
     console = console or Console()
@@ -37,12 +37,14 @@ def run_doctor(config: Path | None, console: "Console | None" = None) -> int:
         as_in_the_unit(unit=unit_of(config)),
         console.status("examining …") as status,
     ):
-        results = diagnose(config, lambda result: status.update(f"{result.name}: {WORD[result.state]} …"))
+        results = diagnose(config, lambda result: status.update(f"{result.name}: {WORD[result.state]} …"), beside)
     _print(console, results)
     return exit_code(results)
 
 
-def diagnose(config: Path | None, on_result: Callable[[Result], None] = lambda result: None) -> list[Result]:
+def diagnose(
+    config: Path | None, on_result: Callable[[Result], None] = lambda result: None, beside: bool = False
+) -> list[Result]:
     """All checks, in their order."""
     try:
         settings = load(config)
@@ -51,11 +53,22 @@ def diagnose(config: Path | None, on_result: Callable[[Result], None] = lambda r
         later = [Check(name, lambda: good(""), needs=(CONFIGURATION,)) for name in AFTER_CONFIGURATION]
         return examine([Check(CONFIGURATION, lambda: outcome), *later], on_result)
     said = good(f"{config or 'defaults and environment'}: site {settings.site}, device {settings.device}")
+    if beside:
+        return examine([Check(CONFIGURATION, lambda: said), *checks_beside(settings)], on_result)
     broker = Broker(settings, _synchronised)
     try:
         return examine([Check(CONFIGURATION, lambda: said), *checks(settings, broker)], on_result)
     finally:
         broker.close()
+
+
+def checks_beside(settings: EdgeSettings) -> list[Check]:
+    """What a new program can show beside the one that runs, which holds the microphone and the broker's session."""
+    return [
+        Check("libraries", check_libraries),
+        Check("model", functools.partial(check_model, settings), needs=("libraries",)),
+        Check("disk", functools.partial(check_disk, settings)),
+    ]
 
 
 def checks(settings: EdgeSettings, broker: Broker) -> list[Check]:

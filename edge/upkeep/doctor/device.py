@@ -17,6 +17,19 @@ SERVICE_USER = "ecosight"
 GET_TIME = "connect to a network with NTP, or set it by hand: `sudo timedatectl set-time 'YYYY-MM-DD HH:MM:SS'`"
 
 
+def check_libraries() -> Outcome:
+    """Everything that the daemon and its helpers load, loaded once; the updater too, or there is no next update."""
+    import importlib
+
+    names = ("edge.service", "edge.updates.fetch", "edge.updates.program", "edge.delivery.uploader")
+    for name in (*names, *("sounddevice", "soundfile", "soxr", "tuf.ngclient", "cryptography")):
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            return bad(f"{name} cannot be loaded: {error}", "run script/install-device again")
+    return good(f"{len(names)} parts of the program and their libraries load")
+
+
 def check_model(settings: EdgeSettings) -> Outcome:
     """The model that the daemon would run, verified as at its start: digest, front end, golden vectors."""
     from edge.detection.choice import HOW_TO_GET_ONE, candidates

@@ -1,6 +1,7 @@
 """Small programs in real wheels, a device in a folder that runs them, and what its daemon has downloaded.
 
-Environments, pip, signatures and the shell script are the real ones; the program is one page, and systemd is `Supervisor`.
+Environments, pip, signatures, the fetch process and the shell script are the real ones; the program is one page, and
+systemd is `Supervisor`.
 """
 
 import base64
@@ -10,12 +11,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 from edge.delivery.messages import Health, ModelName, Moment
 from edge.updates.environments import Content, Environments
-from edge.updates.program import REQUEST, ProgramUpdater
+from edge.updates.program import ProgramUpdater
+from edge.updates.program_kind import REQUEST
 from edge.updates.release import Stage
 from tests.edge.updates.simulated_repository import SimulatedRepository
 
@@ -45,7 +48,7 @@ def app():
 
 
 def wheel(version: str, behaviour: str = "good") -> tuple[str, bytes]:
-    """Name and content of a wheel that installs ``ecosight-edge``. Behaviours: good, sick, dies, broken (no program)."""
+    """Name and content of a wheel that installs ``ecosight-edge``: good, sick, dies, broken (no program)."""
     info = f"ecosight-{version}.dist-info"
     files = {
         "tiny_edge.py": PROGRAM.format(version=version, behaviour=behaviour),
@@ -87,7 +90,12 @@ class Device:
             "site": SITE,
             "device": DEVICE,
             "state_dir": str(self.state_dir),
-            "updates": {"root": str(self.repository.root_file), "probation_s": probation_s, "url": "http://localhost/"},
+            "clips": {"free_floor_bytes": 0},
+            "updates": {
+                "root": str(self.repository.root_file),
+                "probation_s": probation_s,
+                "url": self.repository.folder.as_uri(),
+            },
         }
         (self.root / "etc/ecosight/edge.yaml").write_text(json.dumps(settings))
         self.install_by_hand("1.0")
@@ -117,35 +125,18 @@ class Device:
         return f"{folder}/{MACHINE}.json"
 
     def download(self) -> None:
-        """What the fetch process leaves: TUF's memory, and targets as they lie in the repository."""
-        from tuf.ngclient import Updater
-        from tuf.ngclient.fetcher import FetcherInterface
-
-        repository = self.repository.folder
-
-        class FromFolder(FetcherInterface):
-            def _fetch(self, url):  # type: ignore[no-untyped-def]
-                from tuf.api.exceptions import DownloadHTTPError
-
-                file = repository / url.removeprefix("folder:")
-                if not file.is_file():
-                    raise DownloadHTTPError("absent", 404)
-                yield file.read_bytes()
-
-        metadata = self.state_dir / "updates/metadata"
-        metadata.mkdir(exist_ok=True)
-        tuf = Updater(
-            str(metadata),
-            "folder:metadata/",
-            target_base_url="folder:targets/",
-            fetcher=FromFolder(),
-            bootstrap=self.repository.root_file.read_bytes(),
+        """The fetch process, and the request that the daemon makes after it."""
+        asked = {"kinds": ["program"], "into": str(self.state_dir / "updates/download"), "clock_synchronised": True}
+        done = subprocess.run(
+            [sys.executable, "-m", "edge.updates.fetch", "--config", self.root / "etc/ecosight/edge.yaml"],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=REPOSITORY,
         )
-        tuf.refresh()
-        for target in [*self.repository.models.targets, *self.repository.rollout.targets]:
-            info = tuf.get_targetinfo(target)
-            assert info is not None
-            tuf.download_target(info, str(self.state_dir / "updates/download" / target))
+        assert done.returncode in (0, 1), done.stderr
+        self.said = done.stdout
         self.request()
 
     def request(self) -> None:
@@ -239,5 +230,13 @@ def health(state: str, windows: int, version: str) -> Health:
             "sample": 0,
         }
     )
-    fields = {"site": SITE, "device": DEVICE, "at": moment, "uptime_s": 1.0, "state": state, "windows": windows, "version": version}
+    fields = {
+        "site": SITE,
+        "device": DEVICE,
+        "at": moment,
+        "uptime_s": 1.0,
+        "state": state,
+        "windows": windows,
+        "version": version,
+    }
     return Health.model_validate({**fields, "model": ModelName(name="m", version="1")})
