@@ -25,6 +25,7 @@ from edge.detection.site import Site
 from edge.orders import Orders
 from edge.reporting import Reporting
 from edge.settings import EdgeSettings
+from edge.updates.overlay import Mute
 from edge.upkeep.commands import Commands
 from edge.upkeep.liveness import Liveness
 from edge.upkeep.noise_floor import NoiseFloor
@@ -98,7 +99,10 @@ class Daemon:
         self.commands = Commands(settings, self.outbox, self.clock.now, self.orders.actions())
         self.mqtt = Mqtt(settings, self.outbox, self.commands.handle)
         self.storage = Storage(settings, self.outbox, self.clock, self._on_message, self._mqtt_is_busy)
-        self.desk = AlertDesk(self.sender, self.clock, self.outbox, self.clips, self.mqtt.wake, self.site.marks.keep)
+        self.mute = Mute(settings, self.clock.now)
+        self.desk = AlertDesk(
+            self.sender, self.clock, self.outbox, self.clips, self.mqtt.wake, self.site.marks.keep, self.mute
+        )
         self.reporting = Reporting(self)
         self._listener = threading.Thread(target=self._listen, name="listen", daemon=True)
 

@@ -70,6 +70,7 @@ class Reporting:
 def problems(daemon: "Daemon") -> list[str]:
     """The codes of all parts; what they mean stands in docs/reference/health.md."""
     found = [daemon.capture.problem] if daemon.capture.problem else []
+    found += ["muted"] if daemon.mute() else []
     found += daemon.choice.problems + daemon.site.problems + daemon.outbox.problems + daemon.mqtt.problems
     found += daemon.clips.problems + daemon.storage.problems + daemon.reporting.problems
     found += [f"watchdog:hung:{name}" for name in daemon.watchdog.hung]
@@ -101,6 +102,8 @@ def _sources(daemon: "Daemon") -> health.Sources:
         windows_skipped=lambda: daemon.detector.skipped,
         windows_gated=lambda: daemon.detector.gated,
         alerts=lambda: daemon.desk.alerts,
+        alerts_muted=lambda: daemon.desk.alerts_muted,
+        muted_until=lambda: daemon.mute.until,
         vetoed=lambda: daemon.desk.vetoed,
         newest_veto=lambda: daemon.desk.newest_veto,
         vetoes=lambda: daemon.site.marks.in_force if daemon.site.marks.wanted else None,

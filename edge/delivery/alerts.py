@@ -57,17 +57,22 @@ class AlertDesk:
         clips: ClipKeeper,
         wake: Callable[[], None],
         keep: Keep = forget,
+        muted: Callable[[], bool] = lambda: False,
     ) -> None:
         """``wake`` is called after a commit, so that the message leaves at once; ``keep`` is told the embedding of each
-        new alert, so that a ranger may mark it."""
+        new alert, so that a ranger may mark it. ``muted`` is asked when an event begins: its alert is kept then, with
+        its clip, and never sent."""
         self._sender = sender
         self._clock = clock
         self._outbox = outbox
         self._clips = clips
         self._wake = wake
         self._keep = keep
+        self._muted = muted
         self._open: dict[int, str] = {}
+        self._muted_ids: set[str] = set()
         self.alerts = 0
+        self.alerts_muted = 0
         self.vetoed = 0
         """Events that were near a sound marked as false, and so no alert."""
         self.newest_veto: Veto | None = None
@@ -104,10 +109,14 @@ class AlertDesk:
         if event.collapsed is not None:
             count, first, last = event.collapsed
             collapsed = Collapsed(count=count, first=self._clock.moment(first), last=self._clock.moment(last))
+        if event.number not in self._open and self._muted():
+            self._muted_ids.add(alert_id)
+        muted = alert_id in self._muted_ids
         alert = Alert(
             alert_id=alert_id,
             seq=0,
             phase=event.phase,
+            muted=muted,
             site=self._sender.site,
             device=self._sender.device,
             label=event.label,
@@ -125,6 +134,7 @@ class AlertDesk:
         self._wake()
         if event.phase == "new":
             self.alerts += 1
+            self.alerts_muted += muted
             self._open[event.number] = alert_id
             self._keep(alert_id, event.label, alert.score, alert.onset.utc.isoformat(), event.embedding)
             log.info("%s at sample %d, score %.3f, alert %s", event.label, event.first_onset, event.score, alert_id)
@@ -136,6 +146,7 @@ class AlertDesk:
             self._clips.extend(alert_id, event.last_onset, final)
         if event.phase == "end":
             self._open.pop(event.number, None)
+            self._muted_ids.discard(alert_id)
             log.info("alert %s ended: %d shots", alert_id, event.shots)
 
     def _on_veto(self, event: Event) -> None:

@@ -84,7 +84,8 @@ class ClipLedger(Store):
             )
             if clip.state == "evicted":
                 db.execute("UPDATE clips SET path = NULL WHERE alert_id = ?", (clip.alert_id,))
-            enqueue(db, CLIP_RANK, "clip", clip.alert_id, numbered.seq, payload)
+            if not _muted(db, clip.alert_id):
+                enqueue(db, CLIP_RANK, "clip", clip.alert_id, numbered.seq, payload)
             return numbered
 
         return self._write(act)
@@ -158,6 +159,13 @@ class ClipLedger(Store):
     def clip_bytes(self) -> int:
         """Bytes of all clips whose file is still on the device."""
         return int(self._read("SELECT coalesce(sum(size_bytes), 0) FROM clips WHERE path IS NOT NULL")[0][0])
+
+
+def _muted(db: sqlite3.Connection, alert_id: str) -> bool:
+    """Whether the clip's alert is not to be sent: then nobody is told of its clip, which is kept all the same."""
+    muted = "SELECT 1 FROM alerts WHERE alert_id = ? AND payload != ''"
+    query = f"{muted} AND json_extract(CAST(payload AS TEXT), '$.muted')"
+    return db.execute(query, (alert_id,)).fetchone() is not None
 
 
 def read_alerts(rows: Iterable[sqlite3.Row]) -> list[Alert]:

@@ -166,6 +166,8 @@ class Alert(Payload):
     collapsed: Collapsed | None = None
     reason: str = ""
     """Why, for ``interrupted``."""
+    muted: bool = False
+    """It began while maintainers had muted the device. Such alerts are never sent; they stand beside their clips."""
 
 
 class Clip(Payload):
@@ -227,6 +229,8 @@ class ModelReport(Payload):
     program_offered: str = ""
     overlay: str = ""
     """Id of the signed overlay that holds, empty for none."""
+    muted_until: AwareDatetime | None = None
+    """The overlay lets no alerts go out before this instant."""
 
 
 class ModelHint(Payload):
@@ -301,6 +305,10 @@ class Health(Payload):
     windows_gated: int = 0
     """Spared the network by `detection.energy_gate`."""
     alerts: int = 0
+    alerts_muted: int = 0
+    """Of these, how many were not sent because maintainers had muted the device."""
+    muted_until: AwareDatetime | None = None
+    """No alerts go out before this instant."""
     vetoed: int = 0
     """Events that were no alerts, because they were near a sound marked as false."""
     newest_veto: Veto | None = None

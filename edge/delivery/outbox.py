@@ -54,6 +54,7 @@ class Outbox(ClipLedger):
     def put_alert(self, alert: Alert) -> Alert:
         """Commit an alert; return it with its ``seq``.
 
+        One that is ``muted`` stands in the ledger like any other, and is never sent.
         A correction (``clock_corrected``) of a state that has been overtaken meanwhile is not put: the later
         state is returned.
 
@@ -85,7 +86,8 @@ class Outbox(ClipLedger):
                     alert.alert_id,
                 ),
             )
-            enqueue(db, ALERT_RANK, "alert", alert.alert_id, numbered.seq, payload)
+            if not alert.muted:
+                enqueue(db, ALERT_RANK, "alert", alert.alert_id, numbered.seq, payload)
             return numbered
 
         return self._write(act)

@@ -12,13 +12,14 @@ itself decide, and what does not stay is taken back by itself. State is one smal
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from edge.delivery.messages import Moment
 from edge.durable import commit_bytes, make_folder
 from edge.settings import EdgeSettings
 from edge.settings_file import environment_name
@@ -140,11 +141,27 @@ def changes(overlay: Overlay, environment: Mapping[str, str]) -> dict[str, float
     }
 
 
-def muted_until(settings: EdgeSettings, state: OverlayState) -> datetime | None:
-    """Until when no alerts go out; None where nobody has muted this device, or it refuses overlays."""
-    if state.held is None or not settings.updates.overlays:
-        return None
-    return state.held.overlay.mute_until
+class Mute:
+    """Whether maintainers have muted this device. Asked when an event begins, and for health: both are rare."""
+
+    def __init__(self, settings: EdgeSettings, now: Callable[[], Moment]) -> None:
+        self._settings, self._now = settings, now
+
+    @property
+    def until(self) -> datetime | None:
+        """No alerts go out before this; None where none is muted now.
+
+        A device that does not know the time is not muted: an alert too many is better than one too few.
+        """
+        if not self._settings.updates.overlays:
+            return None
+        held = read(self._settings.state_dir).held
+        until = held.overlay.mute_until if held is not None else None
+        now = self._now()
+        return until if until is not None and now.clock_synchronised and now.utc < until else None
+
+    def __call__(self) -> bool:
+        return self.until is not None
 
 
 def begin(state_dir: Path, held: Held, alarms_per_h: float) -> OverlayState:

@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +75,8 @@ class Sources:
     windows_skipped: Callable[[], int] = _zero
     windows_gated: Callable[[], int] = _zero
     alerts: Callable[[], int] = _zero
+    alerts_muted: Callable[[], int] = _zero
+    muted_until: Callable[[], datetime | None] = _none
     vetoed: Callable[[], int] = _zero
     newest_veto: Callable[[], Veto | None] = _none
     vetoes: Callable[[], int | None] = _none

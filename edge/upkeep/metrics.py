@@ -72,6 +72,7 @@ METRICS = (
     Metric("alerts", "ecosight_alerts_total", "counter", "Alerts since the daemon started."),
     Metric("vetoed", "ecosight_vetoed_total", "counter", "Events near a sound that was marked as false."),
     Metric("vetoes", "ecosight_vetoes", "gauge", "Sounds marked as false."),
+    Metric("alerts_muted", "ecosight_alerts_muted_total", "counter", "Alerts not sent because the device is muted."),
     Metric("commands_rejected", "ecosight_commands_rejected_total", "counter", "Commands that were refused."),
 )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.failing import fail, who
-from trainer.release import online_commands
+from trainer.release import online_commands, provision_commands
 from trainer.release.options import (
     HERE,
     RUNS_OUT,
@@ -40,6 +40,8 @@ for command in (
     online_commands.withdraw,
     online_commands.status,
     online_commands.hint,
+    provision_commands.wheelhouse,
+    provision_commands.bundle,
 ):
     app.command()(command)
 

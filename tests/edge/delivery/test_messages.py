@@ -17,7 +17,7 @@ SCHEMAS = Path(__file__).resolve().parents[3] / "docs" / "reference" / "schemas"
 
 FIELDS = {
     "alert": "schema_version alert_id seq phase test site device label score threshold onset duration_s shots"
-    " level_dbfs model place clock_corrected collapsed reason",
+    " level_dbfs model place clock_corrected collapsed reason muted",
     "availability": "schema_version state boot_id",
     "clip": "schema_version alert_id seq site device state key sha256 size_bytes duration_s sample_rate_hz onset_s"
     " reason test",
@@ -25,12 +25,12 @@ FIELDS = {
     "health": "schema_version site device at uptime_s state problems temperature_c throttled supply_v battery_percent"
     " cpu_percent memory_mib disk_free_bytes clips_bytes outbox_depth clips_waiting clips_evicted bytes_sent_today"
     " samples_lost gaps overflows overruns newest_sample_age_s level_dbfs noise_floor_dbfs clock_drift_ppm"
-    " inference_p50_ms inference_p95_ms hop_s windows windows_skipped windows_gated alerts vetoed newest_veto vetoes"
-    " thresholds thresholds_raised commands_rejected model version",
+    " inference_p50_ms inference_p95_ms hop_s windows windows_skipped windows_gated alerts alerts_muted muted_until"
+    " vetoed newest_veto vetoes thresholds thresholds_raised commands_rejected model version",
     "hint": "schema_version channel at",
     "location": "schema_version place",
     "model": "schema_version installed labels state error offered progress pinned checked_at channel program"
-    " program_offered overlay",
+    " program_offered overlay muted_until",
     "receipt": "schema_version alert_id seq receiver",
     "response": "schema_version id command ok error result",
 }

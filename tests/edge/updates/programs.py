@@ -163,7 +163,7 @@ class Device:
         return self.updater(Supervisor(self)).records.state().refused
 
     def updater(self, units: "Supervisor", **more: object) -> ProgramUpdater:
-        sleep = more.pop("sleep", units.pass_time)
+        sleep = more.pop("sleep", None) or units.pass_time
         return ProgramUpdater(self.root, units, self.environments, synchronised=lambda: True, sleep=sleep, **more)  # type: ignore[arg-type]
 
 

@@ -28,7 +28,7 @@ def test_a_new_repository_asks_nothing_of_a_device(device: Device) -> None:
 
 def test_what_is_chosen_is_offered_and_loaded(repository: SimulatedRepository, device: Device) -> None:
     model = repository.add_model(MODEL, "gun-shot", "7", number=7)
-    wheels = {"ecosight-1.2-py3-none-any.whl": b"program", "numpy-2.3-cp311.whl": os.urandom(90_000)}
+    wheels = {"ecosight-1.2-py3-none-any.whl": b"program", "numpy-2.3-py3-none-any.whl": os.urandom(90_000)}
     program = repository.add_program("1.2", 12, wheels, MACHINE)
     overlay = repository.add_overlay(Overlay(id="quiet", sites=["forest"], threshold_offset=0.1), 3)
     repository.set_floor(Floor(model=5))
