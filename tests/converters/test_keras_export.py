@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from converters.cli import app
 from converters.clips import made
 from converters.flatbuffer import GraphError, Operator, builtin, parse
+from converters.head_file import Weights
 from converters.keras_export import float_tflite, read_keras
 from converters.keras_head import read_keras_head, write_keras_head
 from converters.keras_yamnet import keras_model
@@ -97,18 +98,48 @@ def test_a_keras_model_becomes_a_model_file(saved: Path, litert_torch: Any, tmp_
 
 def test_a_head_is_a_keras_file_and_comes_back(keras: Any, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    weights = random.standard_normal((4, 32)).astype(np.float32)
-    biases = random.standard_normal(4).astype(np.float32)
+
+    def normal(*shape: int) -> np.ndarray:
+        return random.standard_normal(shape).astype(np.float32)
+
     path = tmp_path / "yamnet_classifier.keras"
-    write_keras_head(path, weights, biases)
-    found, found_biases = read_keras_head(path)
-    assert np.array_equal(found, weights) and np.array_equal(found_biases, biases)
-    model = keras.saving.load_model(path)  # as anyone would, without our code
     embedding = random.uniform(0, 2, (3, 32)).astype(np.float32)
-    logits = embedding.astype(np.float64) @ weights.T + biases
-    wanted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    wanted /= wanted.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(model.predict(embedding, verbose=0), wanted, atol=1e-6)
+    for head in (Weights(normal(4, 32), normal(4)), Weights(normal(4, 8), normal(4), normal(8, 32), normal(8))):
+        write_keras_head(path, head)
+        found = read_keras_head(path)
+        for name, value in vars(head).items():
+            np.testing.assert_array_equal(getattr(found, name), value)
+        model = keras.saving.load_model(path)  # as anyone would, without our code
+        inner = embedding.astype(np.float64)
+        if head.hidden_weights is not None:
+            inner = np.maximum(inner @ head.hidden_weights.T + head.hidden_biases, 0)
+        logits = inner @ head.weights.T + head.biases
+        wanted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        wanted /= wanted.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(model.predict(embedding, verbose=0), wanted, atol=1e-6)
+
+
+def test_a_head_that_was_trained_further_in_keras_comes_back(keras: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    numbers = [random.standard_normal(shape).astype(np.float32) for shape in ((3, 6), (3,), (6, 10), (6,))]
+    path = tmp_path / "yamnet_classifier.keras"
+    write_keras_head(path, Weights(*numbers))
+    model = keras.saving.load_model(path)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(random.uniform(0, 2, (8, 10)), np.arange(8) % 3, epochs=1, verbose=0)
+    model.save(path)
+    found = read_keras_head(path)
+    assert found.hidden_weights is not None and found.hidden_weights.shape == (6, 10)
+    assert not np.array_equal(found.hidden_weights, numbers[2])
+
+
+def test_a_head_with_another_hidden_layer_is_refused(keras: Any, tmp_path: Path) -> None:
+    path = tmp_path / "yamnet_classifier.keras"
+    read = keras.Input((5,))
+    bent = keras.layers.Dense(4, activation="tanh", name="hidden")(read)
+    keras.Model(read, keras.layers.Softmax()(keras.layers.Dense(2, name="logits")(bent))).save(path)
+    with pytest.raises(GraphError, match="ends in tanh, not relu"):
+        read_keras_head(path)
 
 
 def test_another_keras_model_is_no_head(saved: Path) -> None:

@@ -13,13 +13,10 @@ NAME = "yamnet_classifier.keras"
 
 def keras_file(head: Weights, telling: Telling) -> bytes | None:
     """Its bytes: the values that the network gives in, the labels' scores out; a shot at the threshold has 0.5."""
-    hidden = None
-    if head.hidden_weights is not None and head.hidden_biases is not None:
-        hidden = head.hidden_weights, head.hidden_biases
     with tempfile.TemporaryDirectory(prefix="ecosight-") as folder:
         path = Path(folder) / NAME
         try:
-            write_keras_head(path, head.weights, head.biases, hidden=hidden)
+            write_keras_head(path, head)
         except MissingExtraError as error:
             telling.say(f"no {NAME}: {error}")
             return None
