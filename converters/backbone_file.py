@@ -2,7 +2,8 @@
 
 It is a ``.tflite`` with outputs ``embedding`` [1, D] and ``context`` [1, C], to which a ZIP is appended as TFLite
 Metadata does it (``unzip -l`` lists it): ``labels.txt``, a class a line; ``backbone.json`` with the SHA-256 of
-the file that the network was cut out of (that SHA-256 is the network's name: a head says on which one it was trained);
+the file that the network was cut out of (that SHA-256 is the network's name: a head says on which one it was trained)
+and the licence, where what the network learned from forbids something;
 and ``heard.json``, where the network itself has learned from recordings that heads are trained on, too: which clips.
 
 Google's waveform-in ``yamnet.tflite`` and whole model files hold a backbone, too: ``open_backbone`` takes all three.
@@ -23,6 +24,8 @@ from edge.detection.model_file import ModelFileError
 from edge.detection.waveform_yamnet import read_labels
 
 LABELS, ORIGIN, HEARD = "labels.txt", "backbone.json", "heard.json"
+NETWORK, LICENCE = "network_sha256", "licence"
+"""What `ORIGIN` may say."""
 _MAX_ORIGIN_BYTES = 4096
 _MAX_HEARD_BYTES = 16 << 20
 HEARD_DIGITS = 8
@@ -41,6 +44,8 @@ class Backbone:
     heard: frozenset[str] = frozenset()
     """The first `HEARD_DIGITS` digits of the SHA-256 of each clip that the network itself has learned from; empty where
     that is not known, or long ago and elsewhere, as with Google's."""
+    licence: str = ""
+    """As a model file says it; empty where the file says nothing."""
 
     def cut(self, context: Sequence[str] = ()) -> Cut:
         """The network alone, with the scores of these classes. Raises GraphError where one is not known."""
@@ -60,11 +65,13 @@ def open_backbone(content: bytes, name: str = "the backbone") -> Backbone:
             whole = model_file.parse(content, name)
             sha256 = whole.manifest.backbone_sha256 or whole.sha256
             manifest = whole.manifest
-            found = Backbone(whole.graph, tuple(manifest.context_labels), sha256, frozenset(manifest.backbone_heard))
+            heard = frozenset(manifest.backbone_heard)
+            found = Backbone(whole.graph, tuple(manifest.context_labels), sha256, heard, manifest.licence)
         else:
             labels = tuple(read_labels(content, name)) if zipfile.is_zipfile(io.BytesIO(content)) else ()
-            sha256 = _origin(content, name) or hashlib.sha256(content).hexdigest()
-            found = Backbone(content, labels, sha256, _heard(content, name))
+            origin = _origin(content, name)
+            sha256 = origin.get(NETWORK) or hashlib.sha256(content).hexdigest()
+            found = Backbone(content, labels, sha256, _heard(content, name), origin.get(LICENCE, ""))
     except ModelFileError as error:
         raise GraphError(str(error)) from error
     count = len(found.cut().class_biases)
@@ -73,33 +80,39 @@ def open_backbone(content: bytes, name: str = "the backbone") -> Backbone:
     return found
 
 
-def pack_backbone(network: Cut, classes: Sequence[str], sha256: str | None = None, heard: Iterable[str] = ()) -> bytes:
+def pack_backbone(
+    network: Cut, classes: Sequence[str], sha256: str | None = None, heard: Iterable[str] = (), licence: str = ""
+) -> bytes:
     """The bytes of a backbone's file. ``network`` gives the scores of ``classes``, in this order, as its context.
 
     ``sha256``: the network's name, where it was cut out of another file; without it, the new file's own. ``heard``: the
     SHA-256 (hex) of each clip that the network itself has learned from, or its first digits.
+    ``licence``: of what the network learned from, where that is to be said.
     """
     graph = network.pack()
     members = {LABELS: "".join(f"{label}\n" for label in classes).encode()}
-    if sha256 is not None:
-        members[ORIGIN] = json.dumps({"network_sha256": sha256}).encode()
+    if told := {name: value for name, value in ((NETWORK, sha256), (LICENCE, licence)) if value}:
+        members[ORIGIN] = json.dumps(told).encode()
     if clips := sorted({digest[:HEARD_DIGITS] for digest in heard}):
         members[HEARD] = json.dumps(clips).encode()
     return graph + tail(len(graph), members)
 
 
-def _origin(content: bytes, name: str) -> str | None:
+def _origin(content: bytes, name: str) -> dict[str, str]:
+    """What `ORIGIN` says; nothing where there is none."""
     found = _member(content, ORIGIN, _MAX_ORIGIN_BYTES, name)
     if found is None:
-        return None
+        return {}
     try:
         said = json.loads(found)
     except (ValueError, RecursionError) as error:
         raise GraphError(f"{name}: {ORIGIN} cannot be read: {error}") from error
-    sha256 = said.get("network_sha256") if isinstance(said, dict) else None
-    if not isinstance(sha256, str) or len(sha256) != 64:
+    if not isinstance(said, dict):
+        said = {}
+    told = {key: said[key] for key in (NETWORK, LICENCE) if isinstance(said.get(key), str)}
+    if not told or len(told.get(NETWORK, "0" * 64)) != 64:
         raise GraphError(f"{name}: {ORIGIN} does not say whose network this is")
-    return sha256
+    return told
 
 
 def _heard(content: bytes, name: str) -> frozenset[str]:

@@ -136,7 +136,8 @@ def taken_apart(content: bytes, name: str = "the model") -> tuple[bytes, About, 
         card=whole.card,
     )
     network = backbone.cut(backbone.classes)
-    return pack_backbone(network, backbone.classes, backbone.sha256, backbone.heard), about, _numbers(head)
+    content = pack_backbone(network, backbone.classes, backbone.sha256, backbone.heard, backbone.licence)
+    return content, about, _numbers(head)
 
 
 def _numbers(head: Head) -> Weights:

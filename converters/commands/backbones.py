@@ -36,7 +36,8 @@ def backbone(
 
     with told(file, out):
         found = open_backbone(read_bytes(file), str(file))
-        content = pack_backbone(found.cut(found.classes), found.classes, found.sha256, found.heard)
+        network = found.cut(found.classes)
+        content = pack_backbone(network, found.classes, found.sha256, found.heard, found.licence)
         out.write_bytes(content)
         sound = clips_of(clips)
         typer.echo(

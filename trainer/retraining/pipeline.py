@@ -33,7 +33,7 @@ from trainer.retraining.kept import Kept
 from trainer.retraining.keras_file import NAME, keras_file
 from trainer.retraining.material import Material, gather
 from trainer.retraining.request import Request
-from trainer.retraining.snapshot import facts, licence_of_model
+from trainer.retraining.snapshot import facts, licence_of_model, worse_licence
 from trainer.retraining.telling import Telling
 
 LOCK = ".retraining"
@@ -90,7 +90,7 @@ class _Run:
                 material.learned, reading, embedder, request, self._kept, telling,
                 known=known_to(reading.file, material.sources),
             )  # fmt: skip
-            told = self._told(material, learned)
+            told = self._told(material, learned, reading)
             model, without = self._models(learned, reading, **told)
             bench = bench_of(material, request, telling)
             metrics = self._judged(model, without, bench)
@@ -117,10 +117,11 @@ class _Run:
         self._backbone = model_file.read_bytes(path)
         return reading_of(self._backbone, name=str(path))
 
-    def _told(self, material: Material, learned: Learned) -> dict[str, Any]:
+    def _told(self, material: Material, learned: Learned, reading: Reading) -> dict[str, Any]:
         return {
             "training": facts(material, self._request, learned.windows),
-            "licence": licence_of_model(material.sources),
+            # A network that learned from what may not be passed on makes a model that may not.
+            "licence": worse_licence(licence_of_model(material.sources), reading.file.licence),
         }
 
     def _models(self, learned: Learned, reading: Reading, **told: Any) -> tuple[bytes, list[bytes]]:
@@ -139,7 +140,7 @@ class _Run:
             material.learned, reading, embedder, self._request, self._kept, self._telling, frozenset({effect}),
             known_to(reading.file, material.sources),
         )  # fmt: skip
-        return self._judged(*self._models(learned, reading, **self._told(material, learned)), bench)
+        return self._judged(*self._models(learned, reading, **self._told(material, learned, reading)), bench)
 
     def _as_it_is_now(self, was: Metrics, model: bytes, material: Material) -> Metrics | None:
         bench = bench_of(material, self._request, self._telling)

@@ -12,6 +12,7 @@ from trainer.retraining.request import Request
 
 OURS = "Apache-2.0"
 NOT_STATED = "not stated"
+FORBIDS = "not for distribution"
 
 
 def facts(material: Material, request: Request, windows: int) -> dict[str, Any]:
@@ -43,7 +44,15 @@ def licence_of_model(clips: tuple[Clip, ...]) -> str:
         f"{_clips(count)} whose licence is not stated" if name == NOT_STATED else f"{_clips(count)} under {name}"
         for name, count in forbidding.most_common()
     ]
-    return f"not for distribution: learned from {', '.join(told)}"
+    return f"{FORBIDS}: learned from {', '.join(told)}"
+
+
+def worse_licence(one: str, other: str) -> str:
+    """Of a model that has both in it: the one that forbids. An empty one says nothing."""
+    forbidding = [text for text in dict.fromkeys((one, other)) if text.startswith(FORBIDS)]
+    if len(forbidding) == 2:
+        return f"{forbidding[0]}; its network {forbidding[1].removeprefix(FORBIDS).lstrip(': ')}"
+    return forbidding[0] if forbidding else one
 
 
 def licence_in_words(clip: Clip) -> str:
