@@ -21,6 +21,7 @@ from edge.audio.logmel import SAMPLE_RATE_HZ, log_mel
 from trainer.augmentation.field import in_the_field
 from trainer.augmentation.mixing import random_of, read_clip
 from trainer.data.clip import Clip
+from trainer.processes import Failure, over_processes
 
 SHOT, SPEECH = "gun_shot", "speech"
 LONGEST_S = 12.0
@@ -104,7 +105,7 @@ class _Task:
 
 
 def make_bank(
-    folder: Path, clips: Sequence[Clip], plan: BankPlan, progress: Callable[[int, int], None], processes: int = 2,
+    folder: Path, clips: Sequence[Clip], plan: BankPlan, progress: Callable[[int, int], None], processes: int | None = 2,
     with_voices: Collection[Clip] = (),
 ) -> Bank:  # fmt: skip
     """Render the bank into ``folder``, or open the one that is there if it was made of the same clips by the same plan.
@@ -164,14 +165,11 @@ def _tasks(clips: Iterable[Clip], plan: BankPlan, voiced: Collection[Path]) -> I
             yield _Task(SHOT, "", number, plan.seed, synthetic=kind, seconds=plan.synthetic_s / 2)
 
 
-def _rendered(tasks: Sequence[_Task], processes: int) -> Iterator[NDArray[np.float16]]:
-    from multiprocessing import get_context
-
-    if processes <= 1:
-        yield from map(_frames, tasks)
-        return
-    with get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(_frames, tasks, chunksize=16)
+def _rendered(tasks: Sequence[_Task], processes: int | None) -> Iterator[NDArray[np.float16]]:
+    for _, outcome in over_processes(_frames, tasks, processes):
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        yield outcome
 
 
 def _frames(task: _Task) -> NDArray[np.float16]:

@@ -50,6 +50,11 @@ def shift_for(student: bytes, teacher: Graph, row: int, clips: Sequence[Clip]) -
     reached = [_loudest(graph, row, clip) for clip in clips if _loudest(teacher, 0, clip) >= HEARD]
     if len(reached) < LEAST_CLIPS:
         raise ValueError(f"the teacher hears speech in {len(reached)} of {len(clips)} clips; {LEAST_CLIPS} are needed")
+    return shift_to_reach(reached)
+
+
+def shift_to_reach(reached: Sequence[float]) -> float:
+    """The shift of logits, 0 to 8, with which `REACHED` of these scores of speech come to the `LIMIT`."""
     lowest = float(np.quantile(_logit(np.array(reached)), 1 - REACHED, method="lower"))
     return float(np.clip(_logit(np.array([LIMIT]))[0] - lowest, 0, 8))
 
