@@ -5,6 +5,7 @@ import typer
 from trainer.augmentation.commands import augment
 from trainer.data.commands import app as data
 from trainer.distillation.commands import backbone, distill
+from trainer.finetuning.commands import finetune
 from trainer.judging.commands import app as benchmark
 from trainer.models import commands as models
 from trainer.release.commands import app as release
@@ -18,6 +19,7 @@ app.add_typer(synth, name="synth")
 app.command()(retrain)
 app.add_typer(benchmark, name="benchmark")
 app.command()(distill)
+app.command()(finetune)
 app.add_typer(backbone, name="backbone")
 app.add_typer(release, name="release")
 for command in (models.evaluate, models.compare, models.report, models.history, models.promote, models.rollback):

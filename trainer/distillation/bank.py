@@ -105,8 +105,8 @@ class _Task:
 
 
 def make_bank(
-    folder: Path, clips: Sequence[Clip], plan: BankPlan, progress: Callable[[int, int], None], processes: int | None = 2,
-    with_voices: Collection[Clip] = (),
+    folder: Path, clips: Sequence[Clip], plan: BankPlan, progress: Callable[[int, int], None],
+    processes: int | None = 2, with_voices: Collection[Clip] = (),
 ) -> Bank:  # fmt: skip
     """Render the bank into ``folder``, or open the one that is there if it was made of the same clips by the same plan.
 
