@@ -7,11 +7,12 @@ import contextlib
 import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainer.distillation.commands import FETCHED
+from trainer.failing import fail, said
 from trainer.retraining.request import Licence
 from trainer.retraining.request import Request as Sources
 
@@ -75,9 +76,9 @@ def finetune(
             outcome = run(Request(sources, out, plan, names), telling)
     typer.echo(_rows(outcome))
     if not outcome.has_gained:
-        _fail(f"nothing better than the network as it came was found; {out} was not written", NOT_WORTH)
+        fail("finetune", f"nothing better than the network as it came was found; {out} was not written", NOT_WORTH)
     if not outcome.holds:
-        _fail(f"int8 does not keep what was learned; {out} was not written", NOT_WORTH)
+        fail("finetune", f"int8 does not keep what was learned; {out} was not written", NOT_WORTH)
 
 
 def _rows(outcome: "Outcome") -> str:
@@ -121,15 +122,10 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except known as error:
-        _fail(str(error))
+        fail("finetune", str(error))
     except KeyboardInterrupt:
-        _fail("interrupted; run it again to go on", INTERRUPTED)
+        fail("finetune", "interrupted; run it again to go on", INTERRUPTED)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            _fail("no space is left; make room and run it again: what was done is kept")
-        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    typer.echo(f"ecosight-trainer finetune: {message}", err=True)
-    raise typer.Exit(code)
+            fail("finetune", "no space is left; make room and run it again: what was done is kept")
+        fail("finetune", said(error))

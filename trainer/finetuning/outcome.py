@@ -1,7 +1,7 @@
 """From a trained network to the backbone that flies: voices as loud as before, int8, and what that cost.
 
-The int8 file is written by `converters.int8_network`. `litert-torch` and `ai-edge-quantizer` keep as much of it, take
-minutes instead of a second, and name its ends otherwise than a head needs (docs/adr/0018).
+The int8 file is written by `converters.int8_network`. `litert-torch` and `ai-edge-quantizer` keep as much of it; ours
+needs neither, and names its ends as a head needs them (docs/adr/0018).
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,6 +25,8 @@ from trainer.finetuning.lessons import Batch
 from trainer.finetuning.network import SmallHead
 from trainer.learning.reading import MAPS
 
+CALIBRATION = 800
+"""Mixes that ranges are found on, the first ones."""
 CLIPPED = 0.001
 """Share of the mixes that calibrate that may go beyond a range."""
 
@@ -42,24 +44,24 @@ class Written:
 def backbone_of(
     network: Network, classes: Sequence[str], mixes: Batch, licence: str, heard: Iterable[str] = ()
 ) -> Written:
-    """The int8 backbone of a trained network, calibrated on ``mixes``, quiet and loud ones.
+    """The int8 backbone of a trained network, calibrated on `CALIBRATION` of ``mixes``, quiet and loud ones.
 
     For the file: ``licence`` of all that it learned from, and ``heard``, the SHA-256 of each clip. Raises GraphError.
     """
-    ranges = calibrate(network, mixes.patches, CLIPPED)
+    ranges = calibrate(network, mixes.patches[:CALIBRATION], CLIPPED)
     shift = None
     if audioset.SPEECH in classes and set(audioset.VOICES) <= set(classes):
         row = classes.index(audioset.SPEECH)
-        heard = np.flatnonzero(_sigmoid(mixes.known[:, row]) >= HEARD)
-        if len(heard) >= LEAST_CLIPS:
+        spoken = np.flatnonzero(_sigmoid(mixes.known[:, row]) >= HEARD)
+        if len(spoken) >= LEAST_CLIPS:
             flying = Graph(quantised(network, ranges, [row]).pack())
             reached = []
-            for patch in mixes.patches[heard]:
+            for patch in mixes.patches[spoken]:
                 flying.feed(patch[np.newaxis])
                 reached.append(float(flying.output("context")[0]))
             shift = shift_to_reach(reached)
             network = shifted(network, classes, shift)
-            ranges = calibrate(network, mixes.patches, CLIPPED)
+            ranges = calibrate(network, mixes.patches[:CALIBRATION], CLIPPED)
     cut = quantised(network, ranges, list(range(len(classes))))
     return Written(pack_backbone(cut, classes, heard=heard, licence=licence), network, shift)
 

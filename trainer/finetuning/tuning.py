@@ -27,8 +27,8 @@ from trainer.retraining.request import Request as Sources
 from trainer.retraining.snapshot import licence_of_model, worse_licence
 from trainer.retraining.telling import Telling
 
-CALIBRATION = 800
-"""Mixes of the training part that the ranges are found on."""
+MIXES = 4000
+"""Of the training part, for the ranges and for voices, which are rare."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,8 @@ def start_of(path: Path, names: Path) -> Start:
         return Start(network, classes, "")
     content = read_bytes(path)
     file = open_backbone(content, str(path))
-    return Start(
-        from_tflite(file.cut(file.classes).pack()), file.classes, file.licence, path.name, file.cut().pack(), file.heard
-    )
+    network = from_tflite(file.cut(file.classes).pack())
+    return Start(network, file.classes, file.licence, file.cut().pack(), file.heard)
 
 
 def finetune(request: Request, telling: Telling) -> Outcome:
@@ -132,7 +131,7 @@ def finetune(request: Request, telling: Telling) -> Outcome:
             epochs = train(tuned, lessons, request.plan, folder, _tell(telling.say))
         best = min(epochs, key=lambda one: one.loss)
         with telling.step("int8"):
-            mixes = next(lessons.epoch(-1, CALIBRATION, CALIBRATION))
+            mixes = next(lessons.epoch(-1, MIXES, MIXES))
             licence = worse_licence(_licence(material), start.licence)
             heard = {clip.sha256 for clip in material.sources if part_of(clip.recording) == "train"} | start.heard
             written = backbone_of(tuned.plain(), start.classes, mixes, licence, heard)
