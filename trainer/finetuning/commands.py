@@ -75,6 +75,8 @@ def finetune(
         with on_the_screen() as telling:
             outcome = run(Request(sources, out, plan, names), telling)
     typer.echo(_rows(outcome))
+    if outcome.epochs[-1].number == 0:
+        fail("finetune", f"no time was left to train: give more --minutes; {out} was not written", NOT_WORTH)
     if not outcome.has_gained:
         fail("finetune", f"nothing better than the network as it came was found; {out} was not written", NOT_WORTH)
     if not outcome.holds:
