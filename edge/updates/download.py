@@ -107,7 +107,7 @@ def _complete(fetcher: Fetcher, file: SignedFile, told: Callable[[int], None]) -
             _append(fetcher, file, told)
         begun_anew += _size(file.partial) < before
         if begun_anew > 1:  # else it would go on like this until the deadline, at the link's cost
-            raise Refusal("untrusted", f"{file.target}: the repository has less than the {file.length} bytes signed")
+            raise _too_short(file)
 
 
 def _append(fetcher: Fetcher, file: SignedFile, told: Callable[[int], None]) -> None:
@@ -117,6 +117,8 @@ def _append(fetcher: Fetcher, file: SignedFile, told: Callable[[int], None]) -> 
             fetcher.open(f"{fetcher.url}/{file.url_path}", here) as body,
             file.partial.open("ab", buffering=0) as partial,
         ):
+            if body.total is not None and body.total < file.length:
+                raise _too_short(file)
             if body.start not in (0, here):
                 raise exceptions.DownloadError(f"{file.target}: asked from {here} on, answered from {body.start} on")
             known = here - body.start  # a server that knows no ranges sends what is here once more
@@ -141,6 +143,10 @@ def _append(fetcher: Fetcher, file: SignedFile, told: Callable[[int], None]) -> 
         if "answered from" in str(error):
             file.partial.write_bytes(b"")
         raise
+
+
+def _too_short(file: SignedFile) -> Refusal:
+    return Refusal("untrusted", f"{file.target}: the repository has less than the {file.length} bytes signed")
 
 
 def _size(path: Path) -> int:

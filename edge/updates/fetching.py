@@ -31,6 +31,8 @@ class Body:
     """Offset of the first byte: 0 where the server ignored the range, whatever was asked."""
     chunks: Iterator[bytes]
     """Closed when it ends and when it is dropped. Raises DownloadError."""
+    total: int | None = None
+    """Length of the whole file in bytes, where the server says it."""
 
 
 class Fetcher(FetcherInterface):
@@ -60,7 +62,7 @@ class Fetcher(FetcherInterface):
             with self._waiting():
                 body = self._ask(url, start)
             with closing(self._watched(body.chunks)) as chunks:
-                yield Body(body.start, chunks)
+                yield Body(body.start, chunks, body.total)
         finally:
             self._pace.end()
 

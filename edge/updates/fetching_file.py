@@ -26,7 +26,7 @@ class FileFetcher(Fetcher):
             size = path.stat().st_size
         if start >= size > 0:
             raise exceptions.DownloadHTTPError(f"{path} ends at {size}", 416)
-        return Body(start, self._read(path, start))
+        return Body(start, self._read(path, start), size)
 
     def _read(self, path: Path, start: int) -> Iterator[bytes]:
         try:

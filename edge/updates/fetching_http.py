@@ -14,7 +14,7 @@ from edge.updates.limits import Limits
 from edge.updates.pace import Pace
 
 _REDIRECTS = 3
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 class HttpFetcher(Fetcher):
@@ -55,14 +55,14 @@ class HttpFetcher(Fetcher):
         if response.status not in (200, 206):
             response.close()
             raise exceptions.DownloadHTTPError(f"{url}: HTTP status {response.status}", response.status)
-        first = 0
+        first, total = 0, response.headers.get("Content-Length", "")
         if response.status == 206:
             found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if found is None:
                 response.close()
                 raise exceptions.DownloadError(f"{url}: a part that does not say which")
-            first = int(found[1])
-        return Body(first, self._read(url, response))
+            first, total = int(found[1]), found[2]
+        return Body(first, self._read(url, response), int(total) if total.isdecimal() else None)
 
     def _read(self, url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         whole = False

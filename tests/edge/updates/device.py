@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from edge.settings import load
+from edge.settings import EdgeSettings, load
 from edge.updates.fetch import Run
 from edge.updates.limits import Limits
 from edge.updates.offer import Failure, Fetched, Line, Offer, Progress, Request
@@ -111,8 +111,17 @@ class Device:
     def fetch(self, kinds: Sequence[str] = ("model", "program", "overlay"), **more: Any) -> Answer:
         """The same run without the cost of a process. A traceback fails the test: whatever happens, a device says it in
         one line."""
+        return self.run(self.settings(), kinds, **more)
+
+    def settings(self) -> EdgeSettings:
+        """As its configuration says."""
         self.config.write_text(yaml.safe_dump(self.tree))
-        settings = load(self.config, {})
+        return load(self.config, {})
+
+    def run(
+        self, settings: EdgeSettings, kinds: Sequence[str] = ("model", "program", "overlay"), **more: Any
+    ) -> Answer:
+        """`fetch`, of which this file writes nothing."""
         request = Request.model_validate_json(self.request(kinds, **more))
         answers = io.StringIO()
         pace = Pace(self.limits, settings.updates.download_timeout_s)
