@@ -21,8 +21,10 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True, rich_markup_mode=None)
 model_app = typer.Typer(help="Show and verify the model.", no_args_is_help=True, rich_markup_mode=None)
+updates_app = typer.Typer(help="Look at the release repository.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
+app.add_typer(updates_app, name="updates")
 
 Config = Annotated[
     Path | None,
@@ -274,6 +276,18 @@ def model_verify(model: ModelPath = None, config: Config = None) -> None:
             _fail("there is no model to verify; name one")
         verify(model)
     typer.echo(f"{model}: good")
+
+
+@updates_app.command("check")
+def updates_check(config: Config = None) -> None:
+    """Print what the release repository wants this device to run. Downloads nothing."""
+    from edge.updates.looking import LookFailed, look, to_table
+
+    with _clear_errors():
+        try:
+            typer.echo(to_table(look(config)), nl=False)
+        except LookFailed as error:
+            _fail(error, 1)
 
 
 def _environment() -> dict[str, str]:

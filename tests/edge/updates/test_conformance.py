@@ -18,7 +18,7 @@ from edge.updates.client import Repository
 from edge.updates.fetching import fetcher_for
 from edge.updates.pace import Pace
 from edge.updates.release import Stage
-from tests.edge.updates.device import IMPATIENT, Device
+from tests.edge.updates.device import QUICK, Device
 from tests.edge.updates.simulated_repository import (
     ROOT,
     SNAPSHOT,
@@ -409,8 +409,8 @@ def test_delegations_are_visited_in_their_order(
     device.look()
     server.forget()
     settings = load(device.config, {})
-    with fetcher_for(settings, Pace(IMPATIENT, 60), IMPATIENT) as fetcher:
-        client = Repository(settings, fetcher, device.folder / "anew", IMPATIENT)
+    with fetcher_for(settings, Pace(QUICK, 60), QUICK) as fetcher:
+        client = Repository(settings, fetcher, device.folder / "anew", QUICK)
         client.refresh()
         server.forget()
         assert client.target("missingpath") is None

@@ -11,7 +11,7 @@ import pytest
 
 from edge.updates import deltas
 from edge.updates.release import Stage
-from tests.edge.updates.device import Device
+from tests.edge.updates.device import IMPATIENT, QUICK, Device
 from tests.edge.updates.simulated_repository import Fault, Served, SimulatedRepository
 
 MODEL = os.urandom(400_000)
@@ -157,7 +157,10 @@ def test_a_server_that_misbehaves_is_left_in_words(
     server: Served, device: Device, model: str, fault: Fault, code: str
 ) -> None:
     server.fault(MODELS, fault)
+    if fault.stall or fault.drip_s:
+        device.limits = IMPATIENT
     answer = device.fetch()
+    device.limits = QUICK
     assert answer.error == code and answer.errors[0].retry and answer.code == 1
     assert not (device.into / model).exists()
     assert server.body_bytes(MODELS) < 20_000_000  # what fits into the sockets' buffers
@@ -174,6 +177,7 @@ def test_a_server_that_drips_single_bytes_is_given_up(
     server: Served, device: Device, model: str, fault: Fault, what: str
 ) -> None:
     server.fault(what, fault)
+    device.limits = IMPATIENT
     assert device.fetch_in_a_process().error == "slow"
 
 

@@ -16,7 +16,7 @@ from edge.updates.fetch import Run
 from edge.updates.offer import Request
 from edge.updates.pace import Pace
 from edge.updates.release import Overlay, Stage
-from tests.edge.updates.device import IMPATIENT, REPOSITORY, Device
+from tests.edge.updates.device import QUICK, REPOSITORY, Device
 from tests.edge.updates.simulated_repository import Served, SimulatedRepository
 
 MODEL, OLD = os.urandom(150_000), os.urandom(2_000)
@@ -68,7 +68,7 @@ def killed_at(device: Device, step: int, have: Path) -> bool:
         sys.addaudithook(hook)
         code = 99
         try:
-            code = Run(settings, request, io.StringIO(), IMPATIENT).run(Pace(IMPATIENT, 60))
+            code = Run(settings, request, io.StringIO(), QUICK).run(Pace(QUICK, 60))
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
