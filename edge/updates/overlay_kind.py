@@ -58,7 +58,7 @@ class OverlayKind:
         self._environment = os.environ if environment is None else environment
         self._state: OverlayState = overlay.read(self._state_dir)
         self._began_s = self._counted_s = monotonic_s()
-        self._alerts_at_first, self._windows_at_first = alerts(), windows()
+        self._alerts_at_first, self._windows_at_first = 0, (0, 0)  # both are counted since the start
         self._healthy = False
 
     @property
