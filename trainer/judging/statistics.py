@@ -88,6 +88,26 @@ def difference_by_recording(
     return Interval(float((b - a).sum() / of.sum()), low, high)
 
 
+def rate_difference(
+    events_b: Sequence[float], events_a: Sequence[float], hours: Sequence[float], seed: int = 0
+) -> Interval:
+    """Events per hour of B minus those of A, paired: both at the same sites in every draw. One site says nothing.
+
+    Raises:
+        ValueError: of different lengths: these are not the same sites.
+    """
+    more = np.asarray(events_b, np.float64) - np.asarray(events_a, np.float64)
+    of = np.asarray(hours, np.float64)
+    if more.shape != of.shape:
+        raise ValueError(f"events at {len(more)} sites, hours of {len(of)}")
+    value = float(more.sum() / of.sum()) if of.sum() else 0.0
+    if len(of) < 2:
+        return Interval(value, -math.inf, math.inf)
+    drawn = _draws([more, of], seed)
+    low, high = _ends(drawn[0] / drawn[1])
+    return Interval(value, low, high)
+
+
 def upper_rate(events: int, hours: float, confidence: float = UPPER) -> float:
     """Upper confidence bound of a rate an hour of which ``events`` were counted in ``hours``.
 

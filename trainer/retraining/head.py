@@ -1,7 +1,7 @@
 """From recordings to a head: windows, one classifier without each fold and one on all, and a threshold out of fold."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,7 @@ from trainer.embedding.embedder import Embedder
 from trainer.judging.benchmark import once_without_bed
 from trainer.judging.evaluate import PROMISED
 from trainer.judging.events import CERTAIN_ABOVE, Judged, false_alarms_per_hour, recall
+from trainer.judging.sites import BACKGROUND_RULE, AtSites, at_sites
 from trainer.learning.learner import (
     FOLDS,
     HOP_S,
@@ -60,6 +61,8 @@ class Learned:
     heard: Sequence[Heard]
     decided: Decided
     recipe: Recipe
+    at_sites: AtSites | None = None
+    """What a threshold that follows the site's background is worth; None where that cannot be judged."""
 
 
 def folds_of(clips: Sequence[Clip]) -> dict[str, int]:
@@ -126,8 +129,10 @@ def learn_head(
     heard = _heard(to_hear, folds, fitted, embedder, key, kept, telling, labels if neutral_among(labels) else ())
     if raised := known_too_well(heard, known):
         telling.say(f"the network knows {len(known)} recordings: their margins count as {raised:g} higher")
-    decided = decide(as_if_unheard(heard, known, raised), request.per_hour)
-    return Learned(labels, int(found["windows"].item()), fitted, heard, decided, recipe)
+    as_unheard = as_if_unheard(heard, known, raised)
+    decided = decide(as_unheard, request.per_hour)
+    adapted = _at_sites(as_unheard, decided)
+    return Learned(labels, int(found["windows"].item()), fitted, heard, decided, recipe, adapted)
 
 
 def model_of(
@@ -153,6 +158,7 @@ def model_of(
         release=_score(-RELEASE_BELOW),
         hits={"0.24": learned.decided.hits, "0.48": 1},
         certain=_score(CERTAIN_ABOVE),
+        background=BACKGROUND_RULE if learned.at_sites is not None and learned.at_sites.wins else None,
     )
     return with_backbone(
         backbone,
@@ -214,7 +220,18 @@ def history_of(learned: Learned, clips: Sequence[Clip]) -> list[dict[str, Any]]:
                 "hours": sum(one.seconds for one in others) / 3600,
             }
         )
-    return [*steps, {"step": "threshold", **vars(decided)}]
+    steps.append({"step": "threshold", **vars(decided)})
+    if learned.at_sites is not None:
+        steps.append({"step": "sites", "rule": BACKGROUND_RULE.model_dump(), **asdict(learned.at_sites)})
+    return steps
+
+
+def _at_sites(heard: Sequence[Heard], decided: Decided) -> AtSites | None:
+    field, shots, ambience = (
+        [one.judged for one in heard if wanted(one.spec.label)]
+        for wanted in (of_the_field, lambda label: label == SHOT, lambda label: label == BACKGROUND)
+    )
+    return at_sites(field, shots, ambience, decided.threshold, RELEASE_BELOW, decided.hits, HOP_S, SCALE)
 
 
 def _beds(clips: Sequence[Clip], folds: Mapping[str, int]) -> dict[int, list[Clip]]:

@@ -90,6 +90,8 @@ class _Run:
                 material.learned, reading, embedder, request, self._kept, telling,
                 known=known_to(reading.file, material.sources),
             )  # fmt: skip
+            if learned.at_sites is not None:
+                telling.note(learned.at_sites.in_words())
             told = self._told(material, learned, reading)
             model, without = self._models(learned, reading, **told)
             bench = bench_of(material, request, telling)
