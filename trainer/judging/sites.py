@@ -21,7 +21,7 @@ from trainer.judging.statistics import Interval, difference_by_recording, rate_d
 BACKGROUND_RULE = BackgroundRule(quantile=0.97, margin=1.5, horizon_s=3600, warm_up_s=600, most=1.5)
 """What is judged, and written into a model if it wins. With 0.97 it takes a hundred shots in an hour to raise a
 threshold; a smaller margin did not change false alarms beyond noise, a lower quantile acts on lasting sounds alone
-(docs/adr/0017)."""
+(docs/adr/0019)."""
 GOES_ON = 0.3
 """Share of the time that a site's own sound lasts."""
 RECALL_LOSS = 0.02
@@ -81,9 +81,9 @@ def at_sites(
     if not (field and shots and ambience):
         return None
     quiet = _counts(np.concatenate([one.margins for one in ambience]), threshold, rule, hop_s, scale)
-    found: dict[float, NDArray[np.float64]] = {}
+    found: dict[float, NDArray[np.bool_]] = {}
 
-    def of_shots(raised: float) -> NDArray[np.float64]:
+    def of_shots(raised: float) -> NDArray[np.bool_]:
         if raised not in found:
             moved = threshold + scale * raised
             counts = [events(one.margins, moved, moved - release_below, hits, hop_s) for one in shots]

@@ -59,6 +59,12 @@ def retrain(
     per_hour: Annotated[
         float, typer.Option(min=0.01, help="False alarms an hour of the field's sounds to set the threshold for.")
     ] = 3.0,
+    veto_radius: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, max=0.5, help="Let rangers mark false alarms: events this near to one (cosine) are not sent."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 1,
     processes: Annotated[int | None, typer.Option(min=1, help="One per core if not given.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Embed on the Dask cluster at tcp://….")] = None,
@@ -85,7 +91,8 @@ def retrain(
         if not data and not bucket:
             bucket = os.environ.get("S3_BUCKET") or None
         request = Request(
-            tuple(data or ()), bucket, catalogue, models, cache, backbone, name, variants, own, licence, per_hour, seed,
+            tuple(data or ()), bucket, catalogue, models, cache, backbone, name, variants, own, licence, per_hour,
+            veto_radius, seed,
             cluster, processes, ablations, Trigger(min_new, every_days) if trigger else None, force, reason, who(),
         )  # fmt: skip
         from trainer.retraining.pipeline import retrain as run

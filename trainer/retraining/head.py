@@ -12,12 +12,14 @@ from converters.build import with_backbone
 from converters.head import Head, in_steps
 from converters.head_file import About, Weights
 from edge.detection.model_file import Decision, Role
+from edge.detection.site_rules import VetoRule
 from trainer.data.clip import Clip
 from trainer.data.split import fold_of
 from trainer.embedding.embedder import Embedder
 from trainer.judging.benchmark import once_without_bed
 from trainer.judging.evaluate import PROMISED
 from trainer.judging.events import CERTAIN_ABOVE, Judged, false_alarms_per_hour, recall
+from trainer.judging.metrics import Quantisation
 from trainer.judging.sites import BACKGROUND_RULE, AtSites, at_sites
 from trainer.learning.learner import (
     FOLDS,
@@ -37,17 +39,19 @@ from trainer.learning.perceptron import Classifier, Recipe, hidden_for
 from trainer.learning.reading import Reading
 from trainer.learning.renderings import BACKGROUND, SHOT, Spec, judged, learned
 from trainer.learning.unheard import as_if_unheard, known_too_well
+from trainer.retraining.fitted_arrays import arrays_of, fitted_of, quantisation_of
 from trainer.retraining.kept import Arrays, Kept, digest_of
 from trainer.retraining.request import Request
 from trainer.retraining.telling import Telling
 
+EXACT = "exact_"
+"""Before the names of what is kept of the head in float32."""
 SCALE = 2.0
 """Divisor of margins before the sigmoid: scores near 1 stay apart."""
 ROLES: Mapping[str, Role] = {
     SHOT: "alert", "explosion": "context", "siren": "context", "chainsaw": "context", "helicopter": "context",
 }  # fmt: skip
 """Of the others: background."""
-PARTS = ("weights", "biases", "hidden_weights", "hidden_biases")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Learned:
     recipe: Recipe
     at_sites: AtSites | None = None
     """What a threshold that follows the site's background is worth; None where that cannot be judged."""
+    quantisation: Quantisation | None = None
+    """What the hidden weights' int8 steps cost, out of fold; None of a linear head, which has none."""
 
 
 def folds_of(clips: Sequence[Clip]) -> dict[str, int]:
@@ -107,32 +113,33 @@ def learn_head(
             with telling.step(f"{len(learned_from)} renderings to learn from"):
                 table = table_of(learned_from, folds, embedder, out, telling.progress)
             with telling.step(f"learning from {len(table.label)} windows, {FOLDS + 1} times"):
-                fitted = learn(table, recipe, telling.progress, request.processes)
+                exact = learn(table, recipe, telling.progress, request.processes)
                 fitted = Fitted(
-                    tuple(_as_it_ships(one, scales) for one in fitted.without), _as_it_ships(fitted.final, scales)
+                    tuple(_as_it_ships(one, scales) for one in exact.without), _as_it_ships(exact.final, scales)
                 )
         finally:
             for left in request.work.glob("windows.*"):
                 left.unlink()
-        found = {
-            f"{part}_{number}": value
-            for number, one in enumerate([*fitted.without, fitted.final])
-            for part in PARTS
-            if (value := getattr(one, part)) is not None
-        }
+        found = {**arrays_of(fitted), **arrays_of(exact, EXACT)}
         return {**found, "labels": np.array(table.labels), "windows": np.array(len(table.label))}
 
     found = kept.arrays("fitted", key, fit)
-    fitted = _fitted(found)
+    fitted = fitted_of(found)
     to_hear = judged_specs(clips, request.seed)
     labels = tuple(str(label) for label in found["labels"])
-    heard = _heard(to_hear, folds, fitted, embedder, key, kept, telling, labels if neutral_among(labels) else ())
+    counted = labels if neutral_among(labels) else ()
+    heard = _heard(to_hear, folds, fitted, embedder, key, kept, telling, counted)
     if raised := known_too_well(heard, known):
         telling.say(f"the network knows {len(known)} recordings: their margins count as {raised:g} higher")
     as_unheard = as_if_unheard(heard, known, raised)
     decided = decide(as_unheard, request.per_hour)
     adapted = _at_sites(as_unheard, decided)
-    return Learned(labels, int(found["windows"].item()), fitted, heard, decided, recipe, adapted)
+    lost: Quantisation | None = None
+    if fitted.final.hidden_weights is not None and not without:
+        exact = fitted_of(found, EXACT)
+        in_float = _heard(to_hear, folds, exact, embedder, f"{EXACT}{key}", kept, telling, counted)
+        lost = quantisation_of(as_unheard, decided, as_if_unheard(in_float, known, raised), request.per_hour)
+    return Learned(labels, int(found["windows"].item()), fitted, heard, decided, recipe, adapted, lost)
 
 
 def model_of(
@@ -159,6 +166,7 @@ def model_of(
         hits={"0.24": learned.decided.hits, "0.48": 1},
         certain=_score(CERTAIN_ABOVE),
         background=BACKGROUND_RULE if learned.at_sites is not None and learned.at_sites.wins else None,
+        veto=VetoRule(radius=request.veto_radius) if request.veto_radius is not None else None,
     )
     return with_backbone(
         backbone,
@@ -240,14 +248,6 @@ def _beds(clips: Sequence[Clip], folds: Mapping[str, int]) -> dict[int, list[Cli
         if clip.label == BACKGROUND:
             beds.setdefault(folds[clip.recording], []).append(clip)
     return beds
-
-
-def _fitted(found: Arrays) -> Fitted:
-    def classifier(number: int) -> Classifier:
-        parts: dict[str, Any] = {part: found[name] for part in PARTS if (name := f"{part}_{number}") in found}
-        return Classifier(**parts)
-
-    return Fitted(tuple(classifier(number) for number in range(FOLDS)), classifier(FOLDS))
 
 
 def _heard(

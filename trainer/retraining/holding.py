@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge.detection.choice import default_model
 from edge.detection.model_file import ModelFileError
 from trainer.judging.comparison import NotComparableError, comparable
 from trainer.judging.evaluate import JudgedFile
@@ -54,10 +55,11 @@ def held(
     except (StoreError, OSError) as error:
         return _with(candidate, _closed(candidate, store.current(), "the model in use can be read", str(error)))
     if before is None:
+        # A first model is timed against the one that ships, so that the figure is there; it decides nothing.
+        candidate = _timed(candidate, model, default_model().read_bytes())
         return _with(candidate, judge(candidate, None))
     try:
-        files = JudgedFile.of_bytes(model), JudgedFile.of_bytes(before.data)
-        candidate = candidate.model_copy(update={"speed": time_against(files[0].model, files[1].model)})
+        candidate = _timed(candidate, model, before.data)
         current = before.metrics
         if not _are_comparable(candidate, current):
             if out_of_fold or current.model.target != candidate.model.target:
@@ -113,6 +115,11 @@ def _are_comparable(one: Metrics, other: Metrics) -> bool:
     except NotComparableError:
         return False
     return True
+
+
+def _timed(candidate: Metrics, model: bytes, other: bytes) -> Metrics:
+    files = JudgedFile.of_bytes(model), JudgedFile.of_bytes(other)
+    return candidate.model_copy(update={"speed": time_against(files[0].model, files[1].model)})
 
 
 def _with(candidate: Metrics, gate: Gate) -> Metrics:

@@ -96,6 +96,7 @@ class _Run:
             model, without = self._models(learned, reading, **told)
             bench = bench_of(material, request, telling)
             metrics = self._judged(model, without, bench)
+            metrics = metrics.model_copy(update={"quantisation": learned.quantisation})
             if request.ablations:
                 rows = ablations(
                     metrics, lambda effect: self._ablated(effect, material, reading, embedder, bench), telling

@@ -38,6 +38,8 @@ class Request:
     licence: Licence = "any"
     per_hour: float = 3.0
     """False alarms of the field's sounds that the threshold is set for."""
+    veto_radius: float | None = None
+    """Of the model's rule for sounds that rangers mark as false; None: it has none."""
     seed: int = 1
     cluster: str | None = None
     processes: int | None = None

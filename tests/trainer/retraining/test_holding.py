@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.detection.choice import default_model
 from tests.trainer.models.making import deafer, metrics, package_of
 from tests.trainer.retraining.conftest import Home
 from trainer.judging.metrics import Metrics, Rule
@@ -37,10 +38,13 @@ def rule(found: Metrics, words: str) -> Rule:
     return next(one for one in found.gate.rules if words in one.name)
 
 
-def test_a_first_model_is_held_against_nothing(tmp_path: Path) -> None:
-    found = held(metrics(), b"", Store(tmp_path), False, never, Telling(quiet=True))
+def test_a_first_model_is_held_against_nothing_and_timed_against_the_one_that_ships(tmp_path: Path) -> None:
+    model = default_model().read_bytes()
+    found = held(metrics(), model, Store(tmp_path), False, never, Telling(quiet=True))
     assert found.gate is not None and found.gate.against is None
-    assert found.speed is None
+    assert found.speed is not None and found.speed.ratio > 0
+    assert rule(found, "time per window").measured == found.speed.ratio
+    assert rule(found, "time per window").limit is None
 
 
 def test_on_the_same_sounds_nothing_is_heard_again_and_both_are_timed(finished: Home) -> None:

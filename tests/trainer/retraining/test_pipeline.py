@@ -13,6 +13,7 @@ import soundfile
 
 from edge.detection import model_file
 from edge.detection.model import load
+from edge.detection.site_rules import VetoRule
 from edge.replay import replay_files
 from edge.settings import DetectionSettings
 from tests.trainer.retraining.conftest import Home
@@ -67,7 +68,26 @@ def test_the_history_holds_every_fold_and_the_threshold(finished: Home) -> None:
     folds = [step for step in history if step["step"] == "fold"]
     assert [step["fold"] for step in folds] == [0, 1, 2, 3]
     assert sum(step["recordings_held_out"] for step in folds) == sum(count for count, _ in COUNTS.values())
-    assert [step["step"] for step in history] == ["windows", *["fold"] * 4, "threshold", "seconds"]
+    assert [step["step"] for step in history] == ["windows", *["fold"] * 4, "threshold", "sites", "seconds"]
+    sites = history[-2]
+    assert sites["sites"] > 0 and any("follows the site's background" in note for note in finished.telling.notes)
+
+
+def test_the_gate_says_what_int8_costs_the_head_and_how_long_a_window_takes(finished: Home) -> None:
+    metrics = finished.outcome.metrics
+    assert metrics is not None and metrics.gate is not None
+    rows = {rule.name: rule for rule in metrics.gate.rules}
+    assert rows["recall lost from float to int8"].measured is not None
+    assert rows["time per window, ratio"].measured is not None and metrics.speed is not None
+    assert "no model before it" in rows["time per window, ratio"].note
+
+
+def test_a_rule_for_vetoes_is_written_where_it_is_asked_for(home: Home) -> None:
+    outcome, _ = run(home.folder, home.data, veto_radius=0.1)
+    assert outcome.folder is not None
+    assert model_file.read(outcome.folder / "model.tflite").manifest.decisions["gun_shot"].veto == VetoRule(radius=0.1)
+    plain = model_file.read(home.models / home.outcome.version / "model.tflite").manifest
+    assert plain.decisions["gun_shot"].veto is None
 
 
 def test_the_score_of_half_is_the_threshold_that_was_decided_on(finished: Home) -> None:
