@@ -140,7 +140,11 @@ def _quantisation(candidate: Metrics, limits: Limits) -> Rule:
         return at_most(name, limits.quantisation_loss, found.loss, note)
     # Two thresholds that were each set on events differ by chance: only what is surely lost closes the gate.
     told = f"{note}: {found.recall_float:.3f} in float32, {found.recall_int8:.3f} in int8; lower bound of the loss"
-    return at_most(name, limits.quantisation_loss, found.lost.low, told)
+    rule = at_most(name, limits.quantisation_loss, found.lost.low, told)
+    if found.recordings is not None and found.recordings < limits.class_recordings:
+        few = f"{told}; {found.recordings} recordings of shots; {limits.class_recordings} are needed to judge"
+        return _not_judged(rule, few)
+    return rule
 
 
 def _size(candidate: Metrics, current: Metrics | None, limits: Limits) -> Rule:

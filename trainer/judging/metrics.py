@@ -212,6 +212,8 @@ class Quantisation(_Part):
     recall_int8: float
     lost: Interval | None = None
     """Float minus int8, paired, 90 % by recording, where that is known."""
+    recordings: int | None = None
+    """Of shots, where that is known."""
 
     @property
     def loss(self) -> float:

@@ -47,6 +47,7 @@ def quantisation_of(int8: Sequence[Heard], decided: Decided, float32: Sequence[H
         recall_float=sum(counts[0]) / shots,
         recall_int8=sum(counts[1]) / shots,
         lost=difference_by_recording(counts[0], counts[1], of),
+        recordings=len(names),
     )
 
 

@@ -13,6 +13,7 @@ from trainer.judging.gate import Limits, judge
 from trainer.judging.metrics import ClassResult, Gate, Metrics, Quantisation, Recall, Speed
 from trainer.judging.sounds import Sounds
 from trainer.judging.speed import time_against
+from trainer.judging.statistics import Interval
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +155,16 @@ def test_two_models_are_timed_in_turns() -> None:
     assert "".join(calls) == ("a" * 10 + "b" * 10) * 3
     assert found.against == "judge 7"
     assert found.ratio > 0
+
+
+@pytest.mark.parametrize(("recordings", "low", "passes"), [(8, 0.10, True), (40, 0.10, False), (40, -0.05, True)])
+def test_only_what_int8_surely_costs_on_enough_recordings_closes_the_gate(
+    good: Metrics, recordings: int, low: float, passes: bool
+) -> None:
+    lost = Quantisation(
+        per_hour=3, recall_float=0.7, recall_int8=0.6, lost=Interval(0.1, low, 0.2), recordings=recordings
+    )
+    found = judge(changed(good, quantisation=lost), None)
+    (rule,) = [one for one in found.rules if "int8" in one.name]
+    assert rule.passed is passes and rule.measured == low
+    assert ("needed to judge" in rule.note) is (recordings < 20)
