@@ -23,3 +23,8 @@ def who() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return ""
+
+
+def harmless(text: str) -> str:
+    """Others' words without what would steer a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

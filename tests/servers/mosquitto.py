@@ -157,6 +157,9 @@ class Mosquitto:
     def add_receiver(self, site: str, name: str, password: str = PASSWORD, commands: bool = True) -> None:
         self._run(HOW_TO / "add-receiver", site, name, password, *(["commands"] if commands else []))
 
+    def add_maintainer(self, name: str, password: str = PASSWORD) -> None:
+        self._run(HOW_TO / "add-maintainer", name, password)
+
     def dynsec(self, *arguments: str) -> None:
         """``mosquitto_ctrl dynsec …`` as the administrator."""
         self._run(program("mosquitto_ctrl"), "dynsec", *arguments)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from edge.updates.release import MODELS_ROLE, ROLLOUT_ROLE, Channel, Rollout, TargetPath
+from trainer.failing import harmless
 from trainer.release import ReleaseError
 from trainer.release.chain import OFFLINE, ROOT, TARGETS_ROLE, Chain, Kind, keys_of
 from trainer.release.keys import Keyring, owner_of
@@ -182,7 +183,7 @@ def waiting(place: Place) -> Change | None:
             "the change again"
         ) from error
     ordered = {role: metadata[role] for role in OFFLINE if role in metadata}
-    return Change(found.what, found.by, found.at, ordered, found.intents)
+    return Change(harmless(found.what), harmless(found.by), found.at, ordered, found.intents)
 
 
 def discard(place: Place) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer.failing import fail, who
+from trainer.failing import fail, harmless, who
 from trainer.release import online_commands, provision_commands
 from trainer.release.options import (
     HERE,
@@ -115,9 +115,9 @@ def sign(
         if waiting is None:
             say("nothing waits for signatures")
             return
-        typer.echo(f"{waiting.what} (by {waiting.by}, {waiting.at:%Y-%m-%d %H:%M} UTC)")
+        typer.echo(harmless(f"{waiting.what} (by {waiting.by}, {waiting.at:%Y-%m-%d %H:%M} UTC)"))
         for line in waiting.differences(opened.chain):
-            typer.echo(line)
+            typer.echo(harmless(line))
         if not yes and waiting.lacking(opened.chain) and not typer.confirm("sign this?", err=True):
             fail("release sign", "not signed")
         done = opened.sign(waiting, keyring(key or [], passphrase_file), say)

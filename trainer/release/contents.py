@@ -9,12 +9,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from edge.settings import UpdateSettings
+from edge.updates.limits import Limits
 from edge.updates.release import ModelTarget, Overlay, OverlayTarget, ProgramTarget, Wheelhouse
 from edge.updates.wheels import WheelError, wheel_of
 from trainer.failing import said
 from trainer.release import ReleaseError
 from trainer.release.chain import Chain, Kind
 
+LARGEST_BYTES: int = UpdateSettings().largest_bytes
+"""Of one release, where a device was told nothing else."""
 MACHINES = ("x86_64", "aarch64")
 
 
@@ -82,6 +86,9 @@ def program(folders: Sequence[Path], number: int) -> Content:
         paths = {wheel_target(name, content): content for name, content in wheels}
         files |= paths
         files[path] = Wheelhouse(version=version, machine=machine, wheels=sorted(paths)).model_dump_json().encode()
+        whole_bytes = sum(len(content) for _, content in wheels)
+        if whole_bytes > LARGEST_BYTES or len(files[path]) > Limits().manifest_bytes:
+            raise ReleaseError(f"{folder} holds {whole_bytes} bytes; devices take {LARGEST_BYTES} at most")
         custom[path] = ProgramTarget(number=number, version=version).model_dump(mode="json")
     if len(versions) != 1:
         raise ReleaseError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.delivery.messages import ModelName
 from edge.updates.release import Stage, chosen
+from trainer.failing import harmless
 from trainer.release.broker import Device
 from trainer.release.chain import CHANNELS, KINDS, OFFLINE, ONLINE, Chain, Kind, Release
 
@@ -130,7 +131,7 @@ def _cell(text: str) -> "Text":
     """Without markup and control codes: these are words of devices."""
     from rich.text import Text
 
-    return Text(text)
+    return Text(harmless(text))
 
 
 def _title(model: ModelName) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.updates.limits import Limits
 from edge.updates.release import MODELS_ROLE, ROLLOUT_ROLE, Channel, Rollout
 from trainer.release import ReleaseError
 from trainer.release.chain import (
@@ -30,6 +31,9 @@ from trainer.release.settings import ExpireDays
 
 if TYPE_CHECKING:
     from tuf.api.metadata import Key, Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
+
+DEVICES = Limits()
+"""What devices read at most."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def put(chain: Chain, new: Placing, online: Online) -> Chain:
             "between the old root and the new one devices could read neither, since an old key has not signed what is "
             "new; rotate it with --lost, which keeps it listed until the next rotation"
         )
+    _refuse_too_long(root, snapshot, *files.values())
     for name, metadata in changed.items():
         place.put(f"{METADATA}/{metadata.signed.version}.{name}.json", metadata.to_bytes())
     if snapshot is not chain.snapshot:
@@ -102,6 +107,16 @@ def put(chain: Chain, new: Placing, online: Online) -> Chain:
     if new.root is not None and not root_first:
         place.put(root_file(new.root.signed.version), new.root.to_bytes())
     return load(place)
+
+
+def _refuse_too_long(root: "Metadata[Any]", snapshot: "Metadata[Any]", *targets: "Metadata[Any]") -> None:
+    """Raises ReleaseError: devices would refuse to read it."""
+    most = [(root, DEVICES.root_bytes), (snapshot, DEVICES.snapshot_bytes)]
+    for metadata, limit in (*most, *((one, DEVICES.targets_bytes) for one in targets)):
+        if (length := len(metadata.to_bytes())) > limit:
+            raise ReleaseError(
+                f"{metadata.signed.type} metadata would have {length} bytes, and devices read {limit} at most"
+            )
 
 
 def holds_under(root: "Root", targets: "Metadata[Any]", snapshot: "Metadata[Any]", timestamp: "Metadata[Any]") -> bool:

@@ -11,8 +11,10 @@ import pytest
 from edge.detection.choice import default_model
 from edge.updates import deltas
 from edge.updates.deltas import NOTHING
+from edge.updates.limits import Limits
 from edge.updates.release import Floor, ModelTarget, Overlay, Wheelhouse
 from tests.trainer.release.making import Device, Releases, another_model, told
+from trainer.release import contents, placing
 from trainer.release import session as session_module
 from trainer.release.change import Change
 from trainer.release.rotation import renewed
@@ -331,3 +333,16 @@ def test_the_floor_rises_with_signatures_and_never_under_what_devices_are_given(
     assert back.exit_code == 1
     assert "the floor is 2" in told(back)
     assert "give --model" in told(with_one.run("floor"))
+
+
+def test_more_than_devices_read_is_not_signed(
+    with_one: Releases, device: Device, models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "DEVICES", Limits(targets_bytes=2000))
+    result = with_one.run("publish", models[1], *with_one.keys("alice", "bob"))
+    assert result.exit_code == 1
+    assert "devices read 2000 at most" in told(result)
+    assert device.wanted() == "models/gun-shot-1.tflite"
+    monkeypatch.setattr(contents, "LARGEST_BYTES", 50)
+    result = with_one.run("publish", "--program", wheelhouse(tmp_path / "wheels", "x86_64"))
+    assert "devices take 50 at most" in told(result)
