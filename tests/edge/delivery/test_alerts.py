@@ -140,3 +140,18 @@ def test_the_embedding_of_each_new_alert_is_kept_once(tmp_path: Path) -> None:
     desk = AlertDesk(SENDER, clock, outbox, clips, lambda: None, lambda *one: kept.append((one[0], one[-1])))  # type: ignore[arg-type]
     desk.on_events([replace(_event(phase), embedding=embedding) for phase in ("new", "update", "end")])
     assert kept == [(_sent(outbox)[0].alert_id, embedding)]
+
+
+def test_an_event_is_muted_from_its_beginning_to_its_end_or_not_at_all(tmp_path: Path) -> None:
+    _, outbox, clips, _, clock = _desk(tmp_path)
+    muted = True
+    desk = AlertDesk(SENDER, clock, outbox, clips, lambda: None, muted=lambda: muted)  # type: ignore[arg-type]
+    desk.on_events([_event("new")])
+    muted = False
+    desk.on_events([_event("update"), _event("end")])
+    assert (_sent(outbox), len(clips.requests), desk.alerts, desk.alerts_muted) == ([], 1, 1, 1)
+    desk.on_events([_event("new", 2)])
+    muted = True
+    desk.on_events([_event("end", 2)])
+    assert [alert.phase for alert in _sent(outbox)] == ["new", "end"]
+    assert desk.alerts_muted == 1
