@@ -29,7 +29,9 @@ import json, sys
 from edge.updates import fetch
 from edge.updates.limits import Limits
 fetch.LOOK_EVERY_S = 0.1
-sys.exit(fetch.main(sys.argv[2:], Limits(**json.loads(sys.argv[1]))))
+code = fetch.main(sys.argv[2:], Limits(**json.loads(sys.argv[1])))
+print(*(line for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)
+sys.exit(code)
 """
 
 
@@ -40,6 +42,11 @@ class Answer:
     code: int
     said: str
     lines: list[Line] = field(default_factory=list)
+
+    @property
+    def peak_kib(self) -> int:
+        """Largest resident size of the process."""
+        return int(self.said.rpartition("VmHWM:")[2].split()[0])
 
     @property
     def offer(self) -> Offer | None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.detection.choice import SHIPPED
+from edge.updates import deltas
 from edge.updates.release import Floor, Overlay, Stage
 from tests.edge.updates.device import Device
 from tests.edge.updates.simulated_repository import Served, SimulatedRepository
@@ -208,6 +210,23 @@ def test_a_password_in_the_address_is_used_and_never_said(
     assert (
         answer.error == "no_network" and "s%40fe" not in answer.errors[0].text and "s@fe" not in answer.errors[0].text
     )
+
+
+def test_the_process_stays_small_with_the_whole_file_and_with_a_delta(
+    tmp_path: Path, repository: SimulatedRepository, server: Served
+) -> None:
+    """The daemon's unit may grow by 60 MiB while it updates; what two processes share is counted twice here."""
+    old = next(SHIPPED.glob("*.tflite"))
+    new = old.read_bytes()[:-30_000] + os.urandom(40_000)
+    made = deltas.make(old.read_bytes(), new)
+    assert made is not None
+    start = hashlib.sha256(old.read_bytes()).hexdigest()
+    repository.choose("stable", everyone(repository.add_model(new, "gun-shot", "8", 8, {start: made})))
+    repository.publish()
+    for name, have in (("whole", []), ("delta", [str(old)])):
+        answer = Device(tmp_path / name, server.url, repository.root_file).fetch_in_a_process(have=have)
+        assert answer.fetched[0].delta == bool(have)
+        assert answer.peak_kib < 60 * 1024, answer.peak_kib
 
 
 def test_the_digest_of_an_offer_is_that_of_the_file(repository: SimulatedRepository, device: Device) -> None:
