@@ -30,7 +30,9 @@ def content(repository: SimulatedRepository) -> dict[str, bytes]:
     made = deltas.make(OLD, OLD + b"more")
     assert made is not None
     model = repository.add_model(OLD + b"more", "gun-shot", "7", 7, {hashlib.sha256(OLD).hexdigest(): made})
-    program = repository.add_program("1.2", 12, {"a.whl": b"wheel a" * 99, "b.whl": b"wheel b" * 99}, MACHINE)
+    program = repository.add_program(
+        "1.2", 12, {"a-1-py3-none-any.whl": b"wheel a" * 99, "b-1-py3-none-any.whl": b"wheel b" * 99}, MACHINE
+    )
     overlay = repository.add_overlay(Overlay(id="quiet"), 3)
     repository.choose("stable", *(Stage(wanted=wanted, fraction=1.0) for wanted in (model, program, overlay)))
     repository.rotate("root")
