@@ -1,5 +1,6 @@
 """The device installer, into folders; nothing of this machine is touched."""
 
+import json
 import os
 import shutil
 import stat
@@ -205,3 +206,54 @@ def test_a_bare_folder_becomes_a_working_program(tmp_path: Path) -> None:
     configuration = tmp_path / "etc/ecosight/edge.yaml"
     shown = subprocess.run([program, "config", "check", "--config", configuration], capture_output=True, text=True)
     assert "site ridge, device cedar" in shown.stdout
+
+
+BUNDLE = {
+    "ecosight_bundle": 1,
+    "site": "ridge",
+    "device": "cedar-3",
+    "mqtt": {"host": "broker.example"},
+    "secrets": {"mqtt_password": "correct horse"},
+}
+
+
+def test_a_bundle_gives_a_device_its_name_and_its_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "cedar.bundle"
+    file.write_text(json.dumps(BUNDLE))
+    file.chmod(0o600)
+    root = tmp_path / "root"
+    done = install("--root", root, "--files-only", "--bundle", file)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load((root / "etc/ecosight/edge.yaml").read_text())["device"] == "cedar-3"
+    secret = root / "etc/credstore/ecosight-edge.mqtt_password"
+    assert (secret.read_text(), stat.S_IMODE(secret.stat().st_mode)) == ("correct horse", 0o600)
+    assert "remove it from the device" in done.stderr
+    assert "correct horse" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "word"),
+    [
+        ({"device": "a/b"}, [], "device = 'a/b'"),
+        ({}, ["--site", "other"], "leave --site out"),
+    ],
+)
+def test_a_bundle_that_cannot_be_used_is_refused_before_anything_is_changed(
+    tmp_path: Path, change: dict[str, str], more: list[str], word: str
+) -> None:
+    file = tmp_path / "cedar.bundle"
+    file.write_text(json.dumps({**BUNDLE, **change}))
+    done = install("--root", tmp_path / "root", "--files-only", "--bundle", file, *more)
+    assert done.returncode == 1
+    assert word in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_in_a_chroot_the_root_is_the_root() -> None:
+    done = install("--root", "/", "--dry-run")
+    if "lies in memory" in done.stderr:
+        pytest.skip("the state folder of this machine lies in memory")
+    assert done.returncode == 0, done.stderr
+    assert "/opt/ecosight/a/bin/python" in done.stdout
+    assert "apt-get" not in done.stdout
+    assert "systemctl" not in done.stdout
