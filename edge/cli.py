@@ -6,11 +6,14 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from edge import __version__
+
+if TYPE_CHECKING:
+    from edge.updates.person import Action
 
 app = typer.Typer(
     name="ecosight-edge",
@@ -20,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True, rich_markup_mode=None)
-model_app = typer.Typer(help="Show and verify the model.", no_args_is_help=True, rich_markup_mode=None)
+model_app = typer.Typer(help="Show, verify and choose the model.", no_args_is_help=True, rich_markup_mode=None)
 updates_app = typer.Typer(help="Look at the release repository.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 app.add_typer(model_app, name="model")
@@ -287,6 +290,56 @@ def updates_check(config: Config = None) -> None:
         try:
             typer.echo(to_table(look(config)), nl=False)
         except LookFailed as error:
+            _fail(error, 1)
+
+
+@model_app.command("history")
+def model_history(config: Config = None) -> None:
+    """Print what came over the air, what became of it, and what runs."""
+    from edge.settings import load
+    from edge.updates.telling import history
+
+    with _clear_errors():
+        settings = load(config)
+        try:
+            lines = list(history(settings.state_dir, settings.detection.model))
+        except ValueError as error:
+            _fail(error, 1)
+    typer.echo("\n".join(lines))
+
+
+@model_app.command("rollback")
+def model_rollback(config: Config = None) -> None:
+    """Go back to the model before. The running daemon does it at once; that update is not tried again by itself."""
+    _wish(config, "rollback")
+
+
+@model_app.command("pin")
+def model_pin(config: Config = None) -> None:
+    """Keep the model as it is: no more updates of it. One that is still on trial or probation is taken back."""
+    _wish(config, "pin")
+
+
+@model_app.command("unpin")
+def model_unpin(config: Config = None) -> None:
+    """Let updates of the model go on."""
+    _wish(config, "unpin")
+
+
+@model_app.command("update")
+def model_update(config: Config = None) -> None:
+    """Look for updates now, and try again what failed here."""
+    _wish(config, "update")
+
+
+def _wish(config: Path | None, action: "Action") -> None:
+    from edge.settings import load
+    from edge.updates.telling import NotDone, wish
+
+    with _clear_errors():
+        try:
+            typer.echo(wish(load(config), action))
+        except NotDone as error:
             _fail(error, 1)
 
 

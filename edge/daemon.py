@@ -15,7 +15,7 @@ from edge.audio.ring import Ring
 from edge.audio.source import block_s_for, open_source
 from edge.delivery.alerts import AlertDesk, Sender
 from edge.delivery.clips import ClipKeeper
-from edge.delivery.messages import LocationReport, ModelReport
+from edge.delivery.messages import LocationReport
 from edge.delivery.mqtt import Mqtt
 from edge.delivery.outbox import Outbox
 from edge.delivery.storage import Storage
@@ -26,6 +26,10 @@ from edge.orders import Orders
 from edge.reporting import Reporting
 from edge.settings import EdgeSettings
 from edge.updates.overlay import Mute
+from edge.updates.overlay_kind import OverlayKind
+from edge.updates.program_kind import ProgramKind
+from edge.updates.slots import Slots
+from edge.updates.watching import Updates
 from edge.upkeep.commands import Commands
 from edge.upkeep.liveness import Liveness
 from edge.upkeep.noise_floor import NoiseFloor
@@ -45,11 +49,17 @@ class Daemon:
     """One life of the detector, from ready to stopped. A reload builds a new one."""
 
     def __init__(
-        self, settings: EdgeSettings, watchdog: Watchdog, wake: Callable[[], None], process_started_s: float
+        self,
+        settings: EdgeSettings,
+        watchdog: Watchdog,
+        wake: Callable[[], None],
+        process_started_s: float,
+        reloaded: bool = False,
     ) -> None:
         """Load what must work for the daemon to be of any use: model and outbox, and a source that may work.
 
         ``wake`` makes the main thread call ``tick`` at once; ``process_started_s`` is on the ``time.monotonic`` clock.
+        ``reloaded``: an earlier one of this process ended in good order just now.
 
         Raises:
             NoModelError, SourceError, OSError: it cannot start; the text says why.
@@ -83,7 +93,10 @@ class Daemon:
         )
         self.capture.start()
         try:
-            self.choice: Choice = choose(settings.detection.model, settings.state_dir, keep=True)
+            slots = Slots(settings.state_dir)
+            slots.begin(counted=not reloaded)
+            self.choice: Choice = choose(settings.detection.model, settings.state_dir, keep=True, state=slots.state)
+            slots.missed(self.choice.path, settings.detection.model)
         except BaseException:
             self.capture.stop(1.0)
             raise
@@ -97,12 +110,18 @@ class Daemon:
         self.clips = ClipKeeper(settings, self.ring, self.clock, model, self.outbox, self._on_message)
         self.orders = Orders(self)
         self.commands = Commands(settings, self.outbox, self.clock.now, self.orders.actions())
-        self.mqtt = Mqtt(settings, self.outbox, self.commands.handle)
+        self.mqtt = Mqtt(settings, self.outbox, self.commands.handle, self._on_hint)
         self.storage = Storage(settings, self.outbox, self.clock, self._on_message, self._mqtt_is_busy)
         self.mute = Mute(settings, self.clock.now)
         self.desk = AlertDesk(
             self.sender, self.clock, self.outbox, self.clips, self.mqtt.wake, self.site.marks.keep, self.mute
         )
+        self.overlay = OverlayKind(
+            settings, lambda: self.desk.alerts, lambda: (self.detector.windows, self.detector.skipped)
+        )
+        self.program = ProgramKind(settings)
+        installs = settings.updates.programs and self.program.installed_by_root
+        self.updates = Updates(self, slots, [self.overlay, self.program] if installs else [self.overlay])
         self.reporting = Reporting(self)
         self._listener = threading.Thread(target=self._listen, name="listen", daemon=True)
 
@@ -113,16 +132,6 @@ class Daemon:
             log.warning("%d alerts of an earlier run were closed as interrupted", len(closed))
         if self.clock.synchronised:
             self.desk.correct_times()  # of an earlier run in this boot, before the clock was set
-        model = self.choice.model
-        self.mqtt.publish_retained(
-            "model",
-            ModelReport(
-                installed=model.name,
-                labels=list(model.manifest.labels),
-                state="failed" if self.choice.refused else "idle",
-                error="; ".join(self.choice.refused),
-            ).to_json(),
-        )
         if self.sender.place:
             self.mqtt.publish_retained("location", LocationReport(place=self.sender.place).to_json())
         self.clips.start()
@@ -130,6 +139,7 @@ class Daemon:
         self.mqtt.start()
         self.storage.start()
         self.reporting.start()
+        self.updates.start()
         beats: dict[str, Callable[[], int]] = {
             "capture": lambda: self.capture.beat,
             "listen": lambda: self._listen_beat,
@@ -140,6 +150,7 @@ class Daemon:
         for name, beat in beats.items():
             still = (lambda: self.mqtt.may_stand_still) if name == "mqtt" else (lambda: False)
             self.watchdog.register(name, beat, still)
+        model = self.choice.model
         log.info("listening: model %s %s, hop %g s", model.name.name, model.name.version, self.settings.detection.hop_s)
 
     def tick(self) -> bool:
@@ -173,6 +184,7 @@ class Daemon:
         for name in STAGES:
             self.watchdog.forget(name)
         self._stop.set()
+        self.updates.stop(min(0.5, left_s()))
         self.source_hangs = not self.capture.stop(min(1.0, left_s()))
         self.ring.close()
         self._listener.join(min(1.0, left_s()))
@@ -193,6 +205,8 @@ class Daemon:
         try:
             while not self._stop.is_set():
                 self._listen_beat += 1
+                if self.updates.switch.wanted:
+                    self.updates.switch.turn()
                 events = self.detector.advance(timeout_s=TICK_S)
                 if self.clips.busy:
                     self.clips.look()
@@ -225,6 +239,9 @@ class Daemon:
         self._audio_changed.set()
         self._wake()
         log.log(logging.WARNING if problem else logging.INFO, "audio: %s", problem or "ok")
+
+    def _on_hint(self, payload: bytes) -> None:
+        self.updates.hint(payload)
 
     def _on_message(self) -> None:
         self.mqtt.wake()

@@ -29,6 +29,7 @@ class Orders:
             restart=self._restart,
             upload=self._upload,
             mark=self._mark,
+            update=self._update,
         )
 
     def _status(self) -> Result:
@@ -83,3 +84,7 @@ class Orders:
     def _mark(self, alert_id: str, verdict: Verdict) -> Result:
         found = self._daemon.site.marks.mark(alert_id, verdict == "false")
         return {"alert_id": alert_id, "vetoes": found.vetoes, "removed": list(found.removed)}
+
+    def _update(self) -> Result:
+        self._daemon.updates.look_now()
+        return {}

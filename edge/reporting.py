@@ -73,6 +73,7 @@ def problems(daemon: "Daemon") -> list[str]:
     found += ["muted"] if daemon.mute() else []
     found += daemon.choice.problems + daemon.site.problems + daemon.outbox.problems + daemon.mqtt.problems
     found += daemon.clips.problems + daemon.storage.problems + daemon.reporting.problems
+    found += daemon.updates.problems
     found += [f"watchdog:hung:{name}" for name in daemon.watchdog.hung]
     if daemon.reporting.configuration_refused:
         found.append("configuration:refused")

@@ -148,10 +148,10 @@ def _reload(daemon: Daemon, config: Path | None, signals: _Signals) -> Daemon:
     old = daemon.settings
     daemon.stop()
     try:
-        fresh = Daemon(settings, watchdog, signals.wake, time.monotonic())
+        fresh = Daemon(settings, watchdog, signals.wake, time.monotonic(), reloaded=True)
     except (SourceError, NoModelError, OSError) as error:
         log.error("the new configuration cannot be started, the old one goes on: %s", error)
-        fresh = Daemon(old, watchdog, signals.wake, time.monotonic())
+        fresh = Daemon(old, watchdog, signals.wake, time.monotonic(), reloaded=True)
         fresh.reporting.configuration_refused = True
     logging.getLogger().setLevel(fresh.settings.log_level.upper())
     fresh.start()

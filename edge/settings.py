@@ -90,7 +90,8 @@ class DetectionSettings(Section):
     """When sound becomes an event."""
 
     model: Path | None = None
-    """Model file. Without it, the newest installed model, then the one that ships with the package."""
+    """Model file; no other comes over the air then. Without it, the one that did, then the newest in
+    `STATE_DIR/models`, then the one that ships with the package."""
     hop_s: float = Field(default=0.24, ge=0.06, le=0.96)
     """Seconds between the starts of two windows; a multiple of 0.01 (one log-mel frame)."""
     threshold_offset: float = Field(default=0.0, ge=-0.5, le=0.5)

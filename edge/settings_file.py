@@ -25,6 +25,7 @@ NOT_SETTINGS = frozenset(
     {
         "ECOSIGHT_CONFIG",
         "ECOSIGHT_DATA",
+        "ECOSIGHT_DIE_AT",
         "ECOSIGHT_RELEASE_PASSPHRASE",
         "ECOSIGHT_REQUIRE_ALL",
         "ECOSIGHT_VERIFY_S",

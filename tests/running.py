@@ -16,6 +16,9 @@ SITE, DEVICE = "forest", "cedar"
 class RunningDaemon:
     """``ecosight-edge run`` on a configuration of its own, in a folder of its own."""
 
+    program: ClassVar[tuple[str, ...]] = ("-m", "edge")
+    """What the interpreter runs."""
+
     started: ClassVar["list[RunningDaemon]"] = []
     """All of them, so that a test that fails leaves none behind (`end_all`)."""
 
@@ -48,7 +51,7 @@ class RunningDaemon:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ECOSIGHT_")}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "edge", "run", "--config", str(self.config)],
+                [sys.executable, *self.program, "run", "--config", str(self.config)],
                 stdin=stdin,
                 stdout=log,
                 stderr=log,

@@ -62,12 +62,13 @@ class AlertDesk:
         """``wake`` is called after a commit, so that the message leaves at once; ``keep`` is told the embedding of each
         new alert, so that a ranger may mark it. ``muted`` is asked when an event begins: its alert is kept then, with
         its clip, and never sent."""
-        self._sender = sender
+        self.sender = sender
+        """Another one from the moment on at which another model listens."""
         self._clock = clock
         self._outbox = outbox
         self._clips = clips
         self._wake = wake
-        self._keep = keep
+        self.keep = keep
         self._muted = muted
         self._open: dict[int, str] = {}
         self._muted_ids: set[str] = set()
@@ -117,8 +118,8 @@ class AlertDesk:
             seq=0,
             phase=event.phase,
             muted=muted,
-            site=self._sender.site,
-            device=self._sender.device,
+            site=self.sender.site,
+            device=self.sender.device,
             label=event.label,
             score=round(float(event.score), 4),
             threshold=round(float(event.threshold), 4),
@@ -126,8 +127,8 @@ class AlertDesk:
             duration_s=round(max(0, event.end - event.first_onset) / rate, 3),
             shots=event.shots,
             level_dbfs=round(float(event.level_dbfs), 1),
-            model=self._sender.model,
-            place=self._sender.place,
+            model=self.sender.model,
+            place=self.sender.place,
             collapsed=collapsed,
         )
         alert = self._outbox.put_alert(alert)
@@ -136,7 +137,7 @@ class AlertDesk:
             self.alerts += 1
             self.alerts_muted += muted
             self._open[event.number] = alert_id
-            self._keep(alert_id, event.label, alert.score, alert.onset.utc.isoformat(), event.embedding)
+            self.keep(alert_id, event.label, alert.score, alert.onset.utc.isoformat(), event.embedding)
             log.info("%s at sample %d, score %.3f, alert %s", event.label, event.first_onset, event.score, alert_id)
             self._clips.request(
                 ClipRequest(alert=alert, first_onset=event.first_onset, last_onset=event.last_onset, test=False)

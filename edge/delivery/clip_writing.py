@@ -64,7 +64,7 @@ class ClipWriter:
         self._settings = settings
         self._spool = spool
         self._clock = clock
-        self._model = model
+        self.model = model
         self._outbox = outbox
         self._retention = retention
         self.failing = False
@@ -75,7 +75,7 @@ class ClipWriter:
         if len(cut.frames) == 0:
             self._fail(clip, "no sound of it is left")
             return True
-        verdict = judge(cut.frames, cut.sample_rate_hz, self._model, self._settings.privacy)
+        verdict = judge(cut.frames, cut.sample_rate_hz, self.model, self._settings.privacy)
         if not verdict.allowed:
             log.warning("clip %s must not leave the device: %s", clip.alert_id, verdict.reason)
             clip = clip.model_copy(update={"state": "withheld", "reason": verdict.reason})

@@ -121,6 +121,10 @@ class ClipKeeper:
         """``clips:failed`` from a clip that could not be cut or written until one that could."""
         return ["clips:failed"] if self._writer.failing else []
 
+    def hear_with(self, model: Hearing) -> None:
+        """From the next clip on the privacy gate asks this model."""
+        self._writer.model = model
+
     def start(self) -> None:
         """Begin; the thread first brings spool and outbox in agreement after the last run."""
         self._lost = self._writer.lost()

@@ -23,6 +23,18 @@ SENSORS = {
     "clips_waiting": ("Clips waiting", None, None),
 }
 
+# The update entity reads JSON (https://www.home-assistant.io/integrations/update.mqtt/). Without a command topic it has
+# no button: Home Assistant can only send a fixed text, and a command of ours has an id and an expiry.
+_UPDATE = (
+    "{% set offered = value_json.offered or value_json.installed %}"
+    "{{ {'installed_version': value_json.installed.name ~ ' ' ~ value_json.installed.version,"
+    " 'latest_version': offered.name ~ ' ' ~ offered.version,"
+    " 'in_progress': value_json.state not in ('idle', 'failed'),"
+    " 'update_percentage': (value_json.progress * 100) | round if value_json.progress is not none"
+    " and value_json.state not in ('idle', 'failed') else none,"
+    " 'release_summary': value_json.error[:255]} | to_json }}"
+)
+
 
 def discovery(settings: EdgeSettings) -> tuple[str, bytes]:
     """Topic and payload, to be published retained with QoS 1."""
@@ -56,6 +68,7 @@ def discovery(settings: EdgeSettings) -> tuple[str, bytes]:
             "sensor", "problems", "Problems", topics.health, "{{ value_json.problems | join(', ') | truncate(250) }}"
         ),
     }
+    components["model"] = component("update", "model", "Model", topics.model, _UPDATE, title="EcoSight model")
     for field, (name, device_class, unit) in SENSORS.items():
         components[field] = component(
             "sensor",

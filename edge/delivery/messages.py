@@ -331,7 +331,7 @@ class Command(BaseModel):
     schema_version: Literal[1] = 1
     id: Identifier
     """Chosen by the sender; the answer carries it, and a repeat is not carried out twice."""
-    command: Literal["status", "drill", "record", "restart", "upload", "mark"]
+    command: Literal["status", "drill", "record", "restart", "upload", "mark", "update"]
     expires: AwareDatetime
     """After this instant the command is refused."""
     arguments: dict[str, Any] = {}

@@ -47,13 +47,22 @@ OnCommand = Callable[[bytes, bool, int | None], Response]
 
 
 class Mqtt:
-    """See the module. ``on_command`` runs on the sender's thread and must be quick."""
+    """See the module. What it is given to call runs on its thread and must be quick."""
 
-    def __init__(self, settings: EdgeSettings, outbox: Outbox, on_command: OnCommand) -> None:
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        outbox: Outbox,
+        on_command: OnCommand,
+        on_hint: Callable[[bytes], None] = lambda payload: None,
+    ) -> None:
+        """``on_hint``: told of each message that a release may exist."""
         self._settings = settings
         self._topics = Topics(settings.site, settings.device)
         self._outbox = outbox
         self._on_command = on_command
+        self._on_hint = on_hint
+        self._hint_topic = self._topics.hint(settings.updates.channel)
         self._confirmation = Confirmation(settings.mqtt)
         self._problems = Problems(log)
         self._health: tuple[float, bytes] | None = None
@@ -231,6 +240,8 @@ class Mqtt:
                 self._take_receipt(bytes(message.payload))
             elif message.topic == self._topics.command:
                 self._answer(link, message)
+            elif message.topic == self._hint_topic:
+                self._on_hint(bytes(message.payload))
 
     def _take_receipt(self, payload: bytes) -> None:
         try:

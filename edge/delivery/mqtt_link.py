@@ -169,6 +169,8 @@ class Link:
         wanted = [(self._topics.command, options)]
         if self._settings.mqtt.confirm == "receipt":
             wanted.append((self._topics.receipt, SubscribeOptions(qos=1)))
+        if self._settings.updates.url is not None:
+            wanted.append((self._topics.hint(self._settings.updates.channel), SubscribeOptions(qos=1)))
         client.subscribe(wanted)  # even with a session: a broker that lost its state keeps no subscriptions
         self.say("online")
         self._problems.mended("connection", "connected to the broker")

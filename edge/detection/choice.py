@@ -1,4 +1,5 @@
-"""Which model runs: the one that is configured, else the newest installed, else the one that ships.
+"""Which model runs: the configured one, else the one that came over the air, else the newest installed, else the one
+that ships.
 
 A damaged file never stops detection while a good one is at hand: the copy of the model that last ran
 (``models/last_good.tflite`` in the state folder) stands behind the configured one.
@@ -13,6 +14,7 @@ from edge.detection.model import Model, load
 from edge.detection.model_file import ModelFileError
 from edge.detection.verify import verify
 from edge.durable import commit_bytes, make_folder
+from edge.updates.state import SLOTS, State, look, slot_path
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +51,17 @@ def default_model() -> Path:
     raise NoModelError(f"no model in {SHIPPED}: install EcoSight again")
 
 
-def candidates(configured: Path | None, state_dir: Path) -> Iterator[Path]:
-    """Model files in the order in which they are tried; they need not exist."""
+def candidates(configured: Path | None, state_dir: Path, state: State | None = None) -> Iterator[Path]:
+    """Model files in the order in which they are tried; they need not exist. ``state``: of updates; read from the disk
+    where it is not given."""
     installed = state_dir / "models"
     if configured is not None:
         yield configured
         yield installed / LAST_GOOD
+    yield from _slots(state_dir, look(state_dir) if state is None else state)
+    slots = {slot_path(state_dir, slot) for slot in SLOTS}
     newest_first = sorted(
-        (p for p in _models_in(installed) if p.name != LAST_GOOD),
+        (p for p in _models_in(installed) if p.name != LAST_GOOD and p not in slots),
         key=lambda p: p.stat().st_mtime,
         reverse=True,
     )
@@ -66,6 +71,17 @@ def candidates(configured: Path | None, state_dir: Path) -> Iterator[Path]:
     yield from sorted(SHIPPED.glob("*.tflite"))
 
 
+def _slots(state_dir: Path, state: State) -> Iterator[Path]:
+    """The slot whose model runs, and behind it the other, if that has proved itself. None where none is active: they
+    were taken back, or never ran."""
+    if state.active is None:
+        return
+    yield slot_path(state_dir, state.active)
+    for slot, held in state.slots.items():
+        if slot != state.active and held.confirmed:
+            yield slot_path(state_dir, slot)
+
+
 def _models_in(folder: Path) -> list[Path]:
     try:
         return list(folder.glob("*.tflite"))
@@ -73,11 +89,14 @@ def _models_in(folder: Path) -> list[Path]:
         return []
 
 
-def choose(configured: Path | None, state_dir: Path, only: bool = False, keep: bool = False) -> Choice:
+def choose(
+    configured: Path | None, state_dir: Path, only: bool = False, keep: bool = False, state: State | None = None
+) -> Choice:
     """Verify and load the first usable model; with ``only``, the configured one or none.
 
     ``keep`` is for the daemon, whose folder ``state_dir`` is: it remembers there what was verified, and keeps a
-    copy of what runs. Without it nothing is written.
+    copy of what runs, unless that is still on probation. Without it nothing is written. ``state``: of updates, as the
+    daemon knows it; read from the disk where it is not given. What it says has failed is not fallen back to.
 
     Raises:
         ModelFileError: with ``only``, that file cannot be used.
@@ -87,20 +106,26 @@ def choose(configured: Path | None, state_dir: Path, only: bool = False, keep: b
         verify(configured)
         return Choice(load(configured, verify=False), configured)
     refused: list[str] = []
-    for path in candidates(configured, state_dir):
+    state = look(state_dir) if state is None else state
+    failed = {one.sha256 for one in state.failed}
+    for path in candidates(configured, state_dir, state):
         if not _exists(path):
             if path == configured:
                 refused.append(f"{path}: no such file")
             continue
         try:
-            verify(path, cache_dir=state_dir / "models" if keep else None)
+            found = verify(path, cache_dir=state_dir / "models" if keep else None)
+            if path.name == LAST_GOOD and found in failed:
+                continue
+            _is_what_was_placed(path, found, state, state_dir)
             model = load(path, verify=False)
         except ModelFileError as error:
             log.error("model refused: %s", error)
             refused.append(str(error))
             continue
-        if keep:
-            _keep_last_good(path, state_dir)
+        on_probation = state.phase == "probation" and state.active and path == slot_path(state_dir, state.active)
+        if keep and not on_probation:
+            keep_last_good(path, state_dir)
         return Choice(model, path, tuple(refused))
     tried = "".join(f"\n  refused: {reason}" for reason in refused)
     raise NoModelError(f"there is no usable model; {HOW_TO_GET_ONE}{tried}")
@@ -113,7 +138,17 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _keep_last_good(path: Path, state_dir: Path) -> None:
+def _is_what_was_placed(path: Path, sha256: str, state: State, state_dir: Path) -> None:
+    """Raises ModelFileError: a slot holds a good model, and not the one that was put there."""
+    for slot, held in state.slots.items():
+        if path == slot_path(state_dir, slot) and held.release.sha256 != sha256:
+            raise ModelFileError(
+                f"{path} is not the model {held.release.name} {held.release.version} that was put there"
+            )
+
+
+def keep_last_good(path: Path, state_dir: Path) -> None:
+    """Keep a copy of a model that runs well, behind all others. Never raises."""
     copy = state_dir / "models" / LAST_GOOD
     if path == copy or path.parent == SHIPPED:
         return

@@ -1,6 +1,6 @@
 """Commands that come over MQTT: checked, carried out once, always answered.
 
-    commands = Commands(settings, outbox, clock.now, Actions(status=…, drill=…, record=…, restart=…, upload=…, mark=…))
+    commands = Commands(settings, outbox, clock.now, Actions(status=…, drill=…, record=…, restart=…, …))
     response = commands.handle(payload, retained=False, message_expiry_s=60)
 
 A command is refused when it is retained, oversized, malformed, unknown, late, or more than a day early; a
@@ -52,6 +52,8 @@ class Actions:
     """Asks for the clip of an alert; returns why it will not be uploaded, empty if it will."""
     mark: Callable[[str, Verdict], Result]
     """Takes a ranger's word for what an alert was. Raises MarkError."""
+    update: Callable[[], Result]
+    """Looks for updates now, and tries again what failed here."""
 
 
 class _Arguments(BaseModel):
@@ -133,6 +135,9 @@ class Commands:
             case "restart":
                 _arguments(_Arguments, command)
                 return self._actions.restart()
+            case "update":
+                _arguments(_Arguments, command)
+                return self._actions.update()
             case "upload":
                 alert_id = _arguments(_Upload, command).alert_id
                 if refusal := self._actions.upload(alert_id):

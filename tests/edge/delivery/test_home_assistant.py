@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
+
 from edge.delivery.home_assistant import SENSORS, discovery
-from edge.delivery.messages import Health
+from edge.delivery.messages import Health, ModelName, ModelReport
 from edge.settings import EdgeSettings
 
 
@@ -19,3 +21,34 @@ def test_the_topic_has_only_characters_that_home_assistant_takes() -> None:
     assert body["availability"][0]["topic"] == "ecosight/v1/north.ridge/oak-1/availability"
     assert all(part["state_topic"].startswith("ecosight/v1/north.ridge/oak-1/") for part in body["components"].values())
     assert len(payload) < 8000
+
+
+def test_the_update_entity_shows_what_runs_what_is_offered_and_how_far_it_is() -> None:
+    """With the template engine that Home Assistant uses, and its filter ``to_json``."""
+    environment = pytest.importorskip("jinja2", reason="MISSING: jinja2").Environment()
+    environment.filters["to_json"] = json.dumps
+    _, payload = discovery(EdgeSettings.model_validate({"site": "forest", "device": "oak"}))
+    entity = json.loads(payload)["components"]["model"]
+    assert entity["platform"] == "update"
+    assert entity["state_topic"] == "ecosight/v1/forest/oak/model"
+    assert "command_topic" not in entity
+
+    def shown(**fields: object) -> dict[str, object]:
+        report = ModelReport(installed=ModelName(name="gun-shot", version="6"), **fields)  # type: ignore[arg-type]
+        text = environment.from_string(entity["value_template"]).render(value_json=json.loads(report.to_json()))
+        found: dict[str, object] = json.loads(text)
+        return found
+
+    assert shown() == {
+        "installed_version": "gun-shot 6",
+        "latest_version": "gun-shot 6",
+        "in_progress": False,
+        "update_percentage": None,
+        "release_summary": "",
+    }
+    offered = ModelName(name="gun-shot", version="7")
+    trial = shown(offered=offered, state="trial", progress=0.35)
+    assert (trial["latest_version"], trial["in_progress"], trial["update_percentage"]) == ("gun-shot 7", True, 35.0)
+    assert shown(offered=offered, state="verifying")["update_percentage"] is None
+    failed = shown(offered=offered, state="failed", error="was too loud", progress=None)
+    assert (failed["in_progress"], failed["release_summary"]) == (False, "was too loud")

@@ -37,6 +37,7 @@ class Device:
             restart=lambda: self._note("restart"),
             upload=self._upload,
             mark=self._mark,
+            update=lambda: self._note("update"),
         )
         return Commands(self._settings, self.outbox, lambda: self.now, actions)
 
@@ -243,6 +244,7 @@ def test_an_action_that_fails_is_answered_not_raised(device: Device) -> None:
         restart=fail,
         upload=lambda _: str(fail()),
         mark=lambda *_: fail(),
+        update=fail,
     )
     commands = Commands(EdgeSettings(), device.outbox, moment, actions)
     response = commands.handle(command(command="drill"))
