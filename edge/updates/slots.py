@@ -185,9 +185,10 @@ class Slots:
         step("given_up")
 
     def take_back(self, why: str, for_good: bool = True) -> None:
-        """From probation to the model from before."""
+        """From probation to the model from before. Never raises: where the disk does not take it, it holds for this
+        life of the daemon (``unsaved``), and is written with the next change."""
         step("taking_back")
-        self._take_back(why, for_good, must=True)
+        self._take_back(why, for_good)
         step("taken_back")
 
     def roll_back(self, why: str) -> None:
@@ -217,7 +218,7 @@ class Slots:
         rest = {slot: held for slot, held in state.slots.items() if slot != active}
         self._try(slots=rest, active=next((slot for slot in rest if self.path(slot) == runs), None), error=why)
 
-    def _take_back(self, why: str, for_good: bool = True, must: bool = False) -> None:
+    def _take_back(self, why: str, for_good: bool = True) -> None:
         state = self.state
         log.error("the new model does not stay: %s", why)
         change: dict[str, Any] = {
@@ -231,10 +232,8 @@ class Slots:
         }
         if for_good:
             change |= _failed(state, state.candidate, why)
-        if must:
-            self.change(**change)
-        elif not self._try(**change):
-            self.state = state.model_copy(update=change)  # for this life; the next start does it again
+        if not self._try(**change):
+            self.state = state.model_copy(update=change)
 
     def _try(self, **values: Any) -> bool:
         try:

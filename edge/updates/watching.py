@@ -159,6 +159,8 @@ class Updates:
     def _turn(self) -> None:
         self._serve()
         try:
+            if self.slots.unsaved:
+                self.slots.change()
             for other in self.others:
                 other.turn()
             self.candidate.turn()
