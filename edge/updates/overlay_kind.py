@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -76,6 +77,12 @@ class OverlayKind:
         """Id of the overlay that holds; empty for none."""
         held = self._state.held
         return held.overlay.id if held is not None and self._settings.updates.overlays else ""
+
+    @property
+    def muted_until(self) -> datetime | None:
+        """The overlay that holds lets no alerts go out before this; it may be past."""
+        held = self._state.held
+        return held.overlay.mute_until if held is not None and self._settings.updates.overlays else None
 
     @property
     def state(self) -> OverlayState:

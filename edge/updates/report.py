@@ -52,4 +52,5 @@ class Reporter:
             program=__version__,
             program_offered=daemon.program.offered_version,
             overlay=daemon.overlay.holds,
+            muted_until=daemon.overlay.muted_until,
         )

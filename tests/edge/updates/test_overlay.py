@@ -169,7 +169,7 @@ def test_a_hop_that_the_board_cannot_keep_up_with_is_taken_back(watched: Watched
 
 def test_a_mute_alone_reads_no_configuration_again(watched: Watched) -> None:
     watched.offer(1, mute_until=NOW)
-    assert (watched.reloads, watched.kind.holds) == (0, "o1")
+    assert (watched.reloads, watched.kind.holds, watched.kind.muted_until) == (0, "o1", NOW)
 
 
 def test_an_overlay_without_fields_takes_back_what_another_has_set(watched: Watched) -> None:
