@@ -9,6 +9,7 @@ from edge.updates import growth, probation, watching
 SystemTime.synchronised = lambda self: True  # type: ignore[method-assign]
 watching.FIRST_LOOK_S = 0.1
 watching.HINT_SPREAD_S = 0.1
+watching.HINT_EVERY_S = 1.0
 watching.BUSY_TURN_S = 0.1
 watching.TURN_S = 0.3
 watching.RETRY_S = 1.0
