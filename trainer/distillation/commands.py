@@ -36,7 +36,7 @@ def distill(
         ".cache/distillation"
     ),
     width: Annotated[float, typer.Option(min=0.1, max=1.0, help="Channels, as a share of YAMNet's.")] = 0.5,
-    hours: Annotated[float, typer.Option(min=0.01, help="Of mixes to hear.")] = 540.0,
+    hours: Annotated[float, typer.Option(min=0.01, help="Of mixes to hear.")] = 360.0,
     minutes: Annotated[float, typer.Option(min=1.0, help="At most so long.")] = 600.0,
     threads: Annotated[int, typer.Option(min=1, help="Of the learner; mixing and teaching take a core beside it.")] = 1,
 ) -> None:

@@ -2,8 +2,10 @@
 
 Out of fold, a head has not learned from a recording; but the network under it may have, with its label, and then tells
 its sounds from shots better than it ever will those of a forest. A threshold that was set on such margins promises
-too few false alarms. So margins of what the network knows are raised by what it knows too well: the distance, at one
-rate of events, from what it has not heard, among sounds of the same labels.
+too few false alarms. So margins of what the network knows are raised by what it knows too well: their distance, at
+the same rate of events, from what it has not heard, among sounds of the same labels. The distance grows towards the
+loudest, which decide, and they are few: it is taken at several rates, and the largest counts, for a promise should
+rather be kept too well.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,8 +17,8 @@ from trainer.judging.events import Judged, threshold_at
 from trainer.learning.learner import HOP_S, RELEASE_BELOW, Heard, of_the_field
 from trainer.learning.renderings import SHOT
 
-LEAST_EVENTS = 10
-"""Events in what was not heard, at the rate where the two are compared: fewer are chance."""
+EVENTS = (3, 5, 10)
+"""Events in what was not heard, at the rates where the two are compared."""
 LEAST_RECORDINGS = 10
 """On either side."""
 
@@ -35,11 +37,12 @@ def known_too_well(heard: Sequence[Heard], known: Collection[str]) -> float:
     old, new = ([one for one in side if one.spec.label in common] for side in sides)
     if any(len({one.spec.recording for one in side}) < LEAST_RECORDINGS for side in (old, new)):
         return 0.0
-    rate = LEAST_EVENTS / (sum(one.judged.seconds for one in new) / 3600)
-    old_at, new_at = (
-        threshold_at([one.judged for one in side], rate, RELEASE_BELOW, 1, HOP_S) for side in (old, new)
-    )  # fmt: skip
-    return max(0.0, round(new_at - old_at, 2))
+    hours = sum(one.judged.seconds for one in new) / 3600
+
+    def at(side: Sequence[Heard], events: int) -> float:
+        return threshold_at([one.judged for one in side], events / hours, RELEASE_BELOW, 1, HOP_S)
+
+    return max(0.0, *(round(at(new, events) - at(old, events), 2) for events in EVENTS))
 
 
 def as_if_unheard(heard: Sequence[Heard], known: Collection[str], by: float) -> list[Heard]:
