@@ -16,7 +16,7 @@ from paho.mqtt.properties import Properties
 from edge.delivery.messages import Receipt, Topics
 
 
-def wait_until(true: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any:
+def wait_until(true: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
     """Wait for something to become true, and return it."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
