@@ -28,7 +28,7 @@ def commands(mosquitto: Mosquitto, outbox: Outbox) -> Commands:
     def note(*_: Any) -> dict[str, Any]:
         return {"pid": os.getpid()}
 
-    actions = Actions(status=note, drill=note, record=note, restart=note, upload=upload, update=note)
+    actions = Actions(status=note, drill=note, record=note, restart=note, upload=upload, update=note, mark=note)
     return Commands(settings(mosquitto.port), outbox, lambda: moment(utc=datetime.now(UTC)), actions)
 
 

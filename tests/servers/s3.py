@@ -152,7 +152,7 @@ class S3Server:
 
     def _wait(self) -> None:
         ports = [self.port, *(int(_value(self.folder / "etc" / f"{n}-server.conf", "bind_port")) for n in RINGS)]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         for port in ports:
             while True:
                 dead = [n for n, p in self._processes.items() if p.poll() is not None]

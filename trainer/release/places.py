@@ -101,8 +101,8 @@ class Bucket:
     def __init__(self, address: str) -> None:
         from trainer.data.objects import BucketError, connect
 
-        self.name = address.rstrip("/")
-        self._bucket, _, prefix = self.name.removeprefix(S3).partition("/")
+        self._bucket, _, prefix = address.removeprefix(S3).strip("/").partition("/")
+        self.name = f"{S3}{self._bucket}/{prefix}".rstrip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         if not self._bucket:
             raise ReleaseError(f"{address!r} names no bucket; expected s3://bucket/prefix")

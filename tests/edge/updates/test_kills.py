@@ -60,10 +60,10 @@ def test_a_kill_on_the_way_back_leaves_a_working_model_and_the_bad_one_goes(unit
 def test_a_kill_after_a_refusal_does_not_try_the_bad_one_again(unit: Unit) -> None:
     unit.publish(candidate("2", centre=-30.0), 2)
     die_at(unit, "given_up")
+    before = unit.state.checked_at
+    assert before is not None
     unit.start()
-    unit.until(lambda s: s.checked_at is not None and unit.said().count("listening") == 2, "a start")
-    time.sleep(2)
-    assert unit.state.phase == "idle"
+    unit.until(lambda s: s.phase == "idle" and s.checked_at is not None and s.checked_at > before, "another look")
     assert unit.state.active == "a"
     assert len(unit.state.failed) == 1
 
