@@ -13,7 +13,7 @@ import typer
 from edge import __version__
 
 if TYPE_CHECKING:
-    from edge.updates.person import Action
+    from edge.updates.model.person import Action
 
 app = typer.Typer(
     name="ecosight-edge",
@@ -284,7 +284,7 @@ def model_verify(model: ModelPath = None, config: Config = None) -> None:
 @updates_app.command("check")
 def updates_check(config: Config = None) -> None:
     """Print what the release repository wants this device to run. Downloads nothing."""
-    from edge.updates.looking import LookFailed, look, to_table
+    from edge.updates.fetching.looking import LookFailed, look, to_table
 
     with _clear_errors():
         try:
@@ -297,7 +297,7 @@ def updates_check(config: Config = None) -> None:
 def model_history(config: Config = None) -> None:
     """Print what came over the air, what became of it, and what runs."""
     from edge.settings import load
-    from edge.updates.telling import history
+    from edge.updates.model.telling import history
 
     with _clear_errors():
         settings = load(config)
@@ -334,7 +334,7 @@ def model_update(config: Config = None) -> None:
 
 def _wish(config: Path | None, action: "Action") -> None:
     from edge.settings import load
-    from edge.updates.telling import NotDone, wish
+    from edge.updates.model.telling import NotDone, wish
 
     with _clear_errors():
         try:

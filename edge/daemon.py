@@ -25,10 +25,10 @@ from edge.detection.site import Site
 from edge.orders import Orders
 from edge.reporting import Reporting
 from edge.settings import EdgeSettings
+from edge.updates.model.slots import Slots
 from edge.updates.overlay import Mute
 from edge.updates.overlay_kind import OverlayKind
-from edge.updates.program_kind import ProgramKind
-from edge.updates.slots import Slots
+from edge.updates.program.kind import ProgramKind
 from edge.updates.watching import Updates
 from edge.upkeep.commands import Commands
 from edge.upkeep.liveness import Liveness

@@ -3,7 +3,7 @@
     script/fleet --devices 1000
 
 Every device is its own site and name, its own folder of TUF metadata, and two slots. It looks at the repository with
-the very code of the fetch process (`edge.updates.fetch.Run`), over loopback HTTP, and begins downloads from what it
+the very code of the fetch process (`fetching.fetch.Run`), over loopback HTTP, and begins downloads from what it
 has. What it leaves out is what takes time on a real one: the trial and the probation. The repository is made by the
 commands that maintainers type. At each step all devices are woken at once, as by a hint without its spread, and as many
 look at a time as there are workers: the time to settle is from the command's end until a device runs what it shall run,
@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.settings import EdgeSettings
-from edge.updates.fetch import Run
-from edge.updates.limits import Limits
+from edge.updates.fetching.fetch import Run
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.pace import Pace
 from edge.updates.offer import Line, Request
-from edge.updates.pace import Pace
 from edge.updates.release import draw
 from tests.edge.updates.simulated_repository import Served
 from tests.trainer.release.making import Releases, another_model, begin

@@ -14,7 +14,7 @@ from edge.detection.model import Model, load
 from edge.detection.model_file import ModelFileError
 from edge.detection.verify import verify
 from edge.durable import commit_bytes, make_folder
-from edge.updates.state import SLOTS, State, look, slot_path
+from edge.updates.model.state import SLOTS, State, look, slot_path
 
 log = logging.getLogger(__name__)
 

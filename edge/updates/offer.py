@@ -1,7 +1,7 @@
 """What the fetch process is asked, and what it answers: one JSON line in, JSON lines out. Pydantic only.
 
     echo '{"kinds": ["model"], "into": "/var/lib/ecosight-edge/updates/download"}' \\
-        | python -m edge.updates.fetch --config edge.yaml
+        | python -m edge.updates.fetching.fetch --config edge.yaml
 
     {"offer": {"model": {"kind": "model", "target": "models/gun-shot-7.tflite", "number": 7, …}, "floor": {…}, …}}
     {"progress": {"kind": "model", "done_bytes": 400000, "total_bytes": 3500000}}

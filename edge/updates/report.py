@@ -7,8 +7,8 @@ from edge.delivery.messages import ModelName, ModelReport
 
 if TYPE_CHECKING:
     from edge.daemon import Daemon
-    from edge.updates.candidate import Candidate
-    from edge.updates.slots import Slots
+    from edge.updates.model.candidate import Candidate
+    from edge.updates.model.slots import Slots
 
 STEP = 0.05
 """Progress is told in steps of this: each is a message on a thin link."""

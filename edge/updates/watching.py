@@ -20,15 +20,15 @@ from pydantic import ValidationError
 from edge.delivery.messages import ModelHint
 from edge.detection.choice import NoModelError
 from edge.detection.model_file import ModelFileError
-from edge.updates import person
-from edge.updates.asking import Answer, ask
-from edge.updates.candidate import Candidate
+from edge.updates.fetching.asking import Answer, ask
+from edge.updates.model import person
+from edge.updates.model.candidate import Candidate
+from edge.updates.model.slots import Slots
+from edge.updates.model.state import step
+from edge.updates.model.switch import Switch
 from edge.updates.offer import Fetched, Kind, Offer, Progress, Release, Request
 from edge.updates.release import TargetPath
 from edge.updates.report import Reporter
-from edge.updates.slots import Slots
-from edge.updates.state import step
-from edge.updates.switch import Switch
 
 if TYPE_CHECKING:
     from edge.daemon import Daemon

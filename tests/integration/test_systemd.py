@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge.settings import EdgeSettings
-from edge.updates.program_kind import REQUEST
-from edge.updates.program_records import Records
+from edge.updates.program.kind import REQUEST
+from edge.updates.program.records import Records
 from tests.servers import missing
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"

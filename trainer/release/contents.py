@@ -10,9 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from edge.settings import UpdateSettings
-from edge.updates.limits import Limits
+from edge.updates.fetching.limits import Limits
+from edge.updates.program.wheels import WheelError, wheel_of
 from edge.updates.release import ModelTarget, Overlay, OverlayTarget, ProgramTarget, Wheelhouse
-from edge.updates.wheels import WheelError, wheel_of
 from trainer.failing import said
 from trainer.release import ReleaseError
 from trainer.release.chain import Chain, Kind

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.updates import deltas
+from edge.updates.fetching import deltas
 from trainer.release import contents
 from trainer.release.chain import Kind
 from trainer.release.change import Change

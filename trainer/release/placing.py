@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.updates.limits import Limits
+from edge.updates.fetching.limits import Limits
 from edge.updates.release import MODELS_ROLE, ROLLOUT_ROLE, Channel, Rollout
 from trainer.release import ReleaseError
 from trainer.release.chain import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from edge.updates.deltas import NOTHING
+from edge.updates.fetching.deltas import NOTHING
 from edge.updates.release import FLOOR, MODELS_ROLE, Channel, Floor
 from trainer.release import ReleaseError
 from trainer.release.chain import CHANNELS, KINDS, Chain, Kind, stored

@@ -3,7 +3,7 @@
     made = make(repository, Path("wheelhouse"))      # wheelhouse/x86_64/*.whl, wheelhouse/aarch64/*.whl
     ecosight-trainer release publish --program wheelhouse/x86_64 --program wheelhouse/aarch64
 
-One folder serves several Pythons; a device takes only what its own needs (`edge.updates.wheels`). pip chooses and
+One folder serves several Pythons; a device takes only what its own needs (`program.wheels`). pip chooses and
 downloads, wheels only, in the versions of constraints.txt; needs a network.
 """
 
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from edge.updates.program.wheels import Python, WheelError, needed
 from edge.updates.release import Wheelhouse
-from edge.updates.wheels import Python, WheelError, needed
 from trainer.release import ReleaseError
 
 MACHINES: tuple[str, ...] = get_args(Wheelhouse.model_fields["machine"].annotation)

@@ -21,7 +21,7 @@ def check_libraries() -> Outcome:
     """Everything that the daemon and its helpers load, loaded once; the updater too, or there is no next update."""
     import importlib
 
-    names = ("edge.service", "edge.updates.fetch", "edge.updates.program", "edge.delivery.uploader")
+    names = ("edge.service", "edge.updates.fetching.fetch", "edge.updates.program.updater", "edge.delivery.uploader")
     for name in (*names, *("sounddevice", "soundfile", "soxr", "tuf.ngclient", "cryptography")):
         try:
             importlib.import_module(name)

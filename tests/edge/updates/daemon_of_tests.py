@@ -4,7 +4,8 @@ import os
 
 from edge.audio.system_time import SystemTime
 from edge.cli import app
-from edge.updates import growth, probation, watching
+from edge.updates import watching
+from edge.updates.model import growth, probation
 
 SystemTime.synchronised = lambda self: True  # type: ignore[method-assign]
 watching.FIRST_LOOK_S = 0.1

@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from edge.settings import EdgeSettings, load
-from edge.updates.fetch import Run
-from edge.updates.limits import Limits
+from edge.updates.fetching.fetch import Run
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.pace import Pace
 from edge.updates.offer import Failure, Fetched, Line, Offer, Progress, Request
-from edge.updates.pace import Pace
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 QUICK = Limits(pause_s=0.01, attempts=3)
@@ -26,8 +26,8 @@ IMPATIENT = dataclasses.replace(QUICK, slow_window_s=0.6, slowest_bytes_per_s=50
 """For servers that are slow, so that tests need not wait for a minute."""
 WITH_LIMITS = """
 import json, sys
-from edge.updates import fetch
-from edge.updates.limits import Limits
+from edge.updates.fetching import fetch
+from edge.updates.fetching.limits import Limits
 fetch.LOOK_EVERY_S = 0.1
 code = fetch.main(sys.argv[2:], Limits(**json.loads(sys.argv[1])))
 print(*(line for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)

@@ -16,9 +16,9 @@ import zipfile
 from pathlib import Path
 
 from edge.delivery.messages import Health, ModelName, Moment
-from edge.updates.environments import Content, Environments
-from edge.updates.program import ProgramUpdater
-from edge.updates.program_kind import REQUEST
+from edge.updates.program.environments import Content, Environments
+from edge.updates.program.kind import REQUEST
+from edge.updates.program.updater import ProgramUpdater
 from edge.updates.release import Stage
 from tests.edge.updates.simulated_repository import SimulatedRepository
 
@@ -128,7 +128,7 @@ class Device:
         """The fetch process, and the request that the daemon makes after it."""
         asked = {"kinds": ["program"], "into": str(self.state_dir / "updates/download"), "clock_synchronised": True}
         done = subprocess.run(
-            [sys.executable, "-m", "edge.updates.fetch", "--config", self.root / "etc/ecosight/edge.yaml"],
+            [sys.executable, "-m", "edge.updates.fetching.fetch", "--config", self.root / "etc/ecosight/edge.yaml"],
             input=json.dumps(asked),
             capture_output=True,
             text=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.settings import S3Settings
-from edge.updates.fetching_s3 import address
+from edge.updates.fetching.s3 import address
 from edge.updates.release import Stage
 from tests.edge.updates.device import Device
 from tests.edge.updates.simulated_repository import SimulatedRepository

@@ -14,9 +14,9 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import DelegatedRole, Delegations, MetaFile, Targets
 
 from edge.settings import load
-from edge.updates.client import Repository
-from edge.updates.fetching import fetcher_for
-from edge.updates.pace import Pace
+from edge.updates.fetching.client import Repository
+from edge.updates.fetching.fetcher import fetcher_for
+from edge.updates.fetching.pace import Pace
 from edge.updates.release import Stage
 from tests.edge.updates.device import QUICK, Device
 from tests.edge.updates.simulated_repository import (

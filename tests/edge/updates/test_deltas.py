@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.detection.choice import SHIPPED
-from edge.updates import deltas
+from edge.updates.fetching import deltas
 
 SOME = st.binary(max_size=400)
 

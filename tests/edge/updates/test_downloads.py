@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.updates import deltas
+from edge.updates.fetching import deltas
 from edge.updates.release import Stage
 from tests.edge.updates.device import IMPATIENT, QUICK, Device
 from tests.edge.updates.simulated_repository import Fault, Served, SimulatedRepository

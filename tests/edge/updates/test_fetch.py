@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.detection.choice import SHIPPED
-from edge.updates import deltas
+from edge.updates.fetching import deltas
 from edge.updates.release import Floor, Overlay, Stage
 from tests.edge.updates.device import Device
 from tests.edge.updates.simulated_repository import Served, SimulatedRepository

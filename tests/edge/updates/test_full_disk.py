@@ -13,9 +13,9 @@ SCRIPT = """
 import sys
 from hashlib import sha256
 from pathlib import Path
-from edge.updates import state as states
-from edge.updates.slots import Slots
-from edge.updates.state import Before, Held, State, slot_path
+from edge.updates.model import state as states
+from edge.updates.model.slots import Slots
+from edge.updates.model.state import Before, Held, State, slot_path
 from tests.edge.updates.candidates import candidate
 from tests.edge.updates.units import release_of
 

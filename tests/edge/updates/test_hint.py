@@ -9,7 +9,7 @@ import pytest
 
 from edge.delivery.messages import ModelHint
 from edge.settings import EdgeSettings
-from edge.updates.slots import Slots
+from edge.updates.model.slots import Slots
 from edge.updates.watching import HINT_EVERY_S, HINT_SPREAD_S, Updates
 
 DAY_S = 86_400.0

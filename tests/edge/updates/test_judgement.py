@@ -7,7 +7,7 @@ from edge.detection.event import Timing
 from edge.detection.model import load_bytes
 from edge.detection.site import rules_of
 from edge.settings import DetectionSettings
-from edge.updates.judgement import Figures, Tally, objection
+from edge.updates.model.judgement import Figures, Tally, objection
 from tests.edge.updates.candidates import candidate
 from trainer.synthesis.scene import ambience
 

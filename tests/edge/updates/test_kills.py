@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from edge.updates.state import DIE_AT
+from edge.updates.model.state import DIE_AT
 from tests.edge.updates.candidates import QUIET, candidate
 from tests.edge.updates.units import PATIENCE_S, Unit
 

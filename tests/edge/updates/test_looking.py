@@ -1,7 +1,7 @@
 import pytest
 
 from edge.settings_file import SettingsError
-from edge.updates.looking import LookFailed, look, to_table
+from edge.updates.fetching.looking import LookFailed, look, to_table
 from edge.updates.release import Floor, Stage
 from tests.edge.updates.device import Device
 from tests.edge.updates.simulated_repository import SimulatedRepository
@@ -10,7 +10,7 @@ from tests.edge.updates.simulated_repository import SimulatedRepository
 def test_a_person_sees_what_is_offered_and_what_is_refused(
     repository: SimulatedRepository, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.updates.looking.Request", _with_a_set_clock())
+    monkeypatch.setattr("edge.updates.fetching.looking.Request", _with_a_set_clock())
     repository.set_floor(Floor(overlay=9))
     model = repository.add_model(b"x" * 1234, "gun-shot", "7", number=70)
     repository.choose("stable", Stage(wanted=model, fraction=1.0), program=Stage(wanted="programs/9", fraction=1.0))
@@ -23,7 +23,7 @@ def test_a_person_sees_what_is_offered_and_what_is_refused(
 
 
 def test_a_look_without_an_address_says_what_to_do(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.updates.looking.Request", _with_a_set_clock())
+    monkeypatch.setattr("edge.updates.fetching.looking.Request", _with_a_set_clock())
     device.set("updates", url=None)
     device.settings()
     with pytest.raises(LookFailed, match=r"updates\.url is not set"):

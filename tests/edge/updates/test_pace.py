@@ -1,8 +1,8 @@
 import pytest
 
-from edge.updates.light_tuf import exceptions
-from edge.updates.limits import Limits
-from edge.updates.pace import Pace
+from edge.updates.fetching.light_tuf import exceptions
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.pace import Pace
 
 
 class At:

@@ -8,9 +8,9 @@ import pytest
 from edge.audio.frontend import Window
 from edge.detection.model import Scores, load_bytes
 from edge.settings import DetectionSettings
-from edge.updates.judgement import LARGEST_GROWTH_BYTES
-from edge.updates.probation import GRACE_S, Probation
-from edge.updates.state import Before
+from edge.updates.model.judgement import LARGEST_GROWTH_BYTES
+from edge.updates.model.probation import GRACE_S, Probation
+from edge.updates.model.state import Before
 from tests.edge.updates.candidates import candidate
 
 SILENCE = Window(0, np.zeros((96, 64), np.float32), np.zeros(0, np.float32), 0)
@@ -105,5 +105,5 @@ def test_without_sound_it_does_not_last_for_ever(monkeypatch: pytest.MonkeyPatch
     probation = Daemon().probation(probation_s=600.0)
     assert probation.objection() == ""
     now = __import__("time").monotonic()
-    monkeypatch.setattr("edge.updates.probation.time.monotonic", lambda: now + 6000 + GRACE_S + 60)
+    monkeypatch.setattr("edge.updates.model.probation.time.monotonic", lambda: now + 6000 + GRACE_S + 60)
     assert "too little sound" in probation.objection()

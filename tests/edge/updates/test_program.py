@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.updates.program import ProgramUpdater
-from edge.updates.program_watch import MOST_STARTS
+from edge.updates.program.updater import ProgramUpdater
+from edge.updates.program.watch import MOST_STARTS
 from edge.updates.release import Floor, Stage
 from tests.edge.updates.programs import MACHINE, UNIT, Device, Supervisor, wheel
 
@@ -153,7 +153,7 @@ def test_an_unset_clock_and_a_full_disk_wait(
     updater = ProgramUpdater(device.root, units, synchronised=lambda: False)
     updater.run()
     assert "clock is not set" in updater.records.status().error
-    monkeypatch.setattr("edge.updates.program.SPARE_BYTES", 10**18)
+    monkeypatch.setattr("edge.updates.program.updater.SPARE_BYTES", 10**18)
     device.request()
     device.updater(units).run()
     assert "disk_full" in updater.records.status().error
@@ -188,7 +188,7 @@ def test_an_installation_by_hand_ends_a_trial_without_a_verdict(device: Device, 
 
 def test_a_program_that_needs_too_many_starts_is_not_well(device: Device) -> None:
     """It lives long enough each time for the count of the script to begin anew."""
-    from edge.updates.program_watch import Watch
+    from edge.updates.program.watch import Watch
 
     class Restless(Supervisor):
         number = 0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.updates.environments import Content
-from edge.updates.program_records import Records
+from edge.updates.program.environments import Content
+from edge.updates.program.records import Records
 from tests.edge.updates.programs import BEFORE_START, UNIT, Device, health
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from edge.settings import EdgeSettings
 from edge.updates.offer import Fetched, Release
-from edge.updates.program_kind import REQUEST, ProgramKind
-from edge.updates.program_records import Records
+from edge.updates.program.kind import REQUEST, ProgramKind
+from edge.updates.program.records import Records
 
 DIGEST = "0" * 64
 TARGET = "programs/2.0/x86_64.json"

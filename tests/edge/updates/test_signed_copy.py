@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge.settings import EdgeSettings
+from edge.updates.program.signed_copy import CopyError, SignedCopy
 from edge.updates.release import Floor, Stage
-from edge.updates.signed_copy import CopyError, SignedCopy
 from tests.edge.updates.simulated_repository import SimulatedRepository, in_days
 
 MACHINE = os.uname().machine

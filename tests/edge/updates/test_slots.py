@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from edge.detection.choice import LAST_GOOD, choose, default_model
-from edge.updates import state as states
-from edge.updates.slots import MOST_STARTS, MOST_STARTS_IN_ALL, Slots
-from edge.updates.state import Before, Held, State, slot_path
+from edge.updates.model import state as states
+from edge.updates.model.slots import MOST_STARTS, MOST_STARTS_IN_ALL, Slots
+from edge.updates.model.state import Before, Held, State, slot_path
 from tests.edge.updates.candidates import candidate
 from tests.edge.updates.units import release_of
 
@@ -131,7 +131,7 @@ def test_where_a_start_cannot_be_counted_the_model_from_before_runs(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge.updates.state.commit_bytes", full)
+    monkeypatch.setattr("edge.updates.model.state.commit_bytes", full)
     slots.begin()
     assert choose(None, slots.state_dir, state=slots.state).model.sha256 == digest(ONE)
     assert slots.unsaved

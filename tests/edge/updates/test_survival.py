@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.updates import deltas
-from edge.updates.fetch import Run
+from edge.updates.fetching import deltas
+from edge.updates.fetching.fetch import Run
+from edge.updates.fetching.pace import Pace
 from edge.updates.offer import Request
-from edge.updates.pace import Pace
 from edge.updates.release import Overlay, Stage
 from tests.edge.updates.device import QUICK, REPOSITORY, Device
 from tests.edge.updates.simulated_repository import Served, SimulatedRepository

@@ -19,7 +19,7 @@ from edge.detection.choice import Choice
 from edge.detection.detector import Detector
 from edge.detection.model import load_bytes
 from edge.settings import EdgeSettings
-from edge.updates.switch import Switch
+from edge.updates.model.switch import Switch
 from tests.edge.updates.candidates import candidate
 from trainer.synthesis.scene import ambience
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from edge.audio.frontend import FrontEnd
 from edge.detection.model import load_bytes
 from edge.settings import DetectionSettings
-from edge.updates.judgement import objection
-from edge.updates.shadow import Refused, Shadow
-from edge.updates.trial import pack, unpack
+from edge.updates.model.judgement import objection
+from edge.updates.model.shadow import Refused, Shadow
+from edge.updates.model.trial import pack, unpack
 from tests.edge.updates.candidates import QUIET, candidate, that_crashes, with_other_golden
 from trainer.synthesis.scene import ambience
 
@@ -156,7 +156,7 @@ def test_a_file_that_is_not_the_one_that_was_downloaded_is_refused(tmp_path: Pat
 def test_a_child_that_hangs_costs_dropped_windows_and_nothing_else(
     tmp_path: Path, current: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.updates.shadow.HUNG_S", 1.0)
+    monkeypatch.setattr("edge.updates.model.shadow.HUNG_S", 1.0)
     model, window = load_bytes(current), next(iter(FrontEnd(RATE, 0.24).push(0, forest(1))))
     with trial(tmp_path, current, candidate("2")) as shadow:
         check(shadow)
@@ -187,7 +187,7 @@ def test_the_child_ends_with_its_parent_even_while_it_hangs(tmp_path: Path, curr
     (tmp_path / "new.tflite").write_bytes(new := candidate("2"))
     script = (
         "import sys, time; from pathlib import Path; from edge.settings import DetectionSettings\n"
-        "from edge.updates.shadow import Shadow\n"
+        "from edge.updates.model.shadow import Shadow\n"
         f"shadow = Shadow(Path('new.tflite'), '{sha256(new).hexdigest()}', Path('current.tflite'),"
         f" DetectionSettings(), {RATE})\n"
         "while shadow.checked is None: shadow.poll(1.0)\n"

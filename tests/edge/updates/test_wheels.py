@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.updates.wheels import WheelError, needed, requirements, wheel_of
+from edge.updates.program.wheels import WheelError, needed, requirements, wheel_of
 
 DIGEST = "0123456789abcdef" * 4
 

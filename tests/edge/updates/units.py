@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.updates import state as states
+from edge.updates.model import state as states
+from edge.updates.model.state import Held, State, slot_path
 from edge.updates.offer import Release
 from edge.updates.release import Stage
-from edge.updates.state import Held, State, slot_path
 from tests.edge.updates.candidates import candidate
 from tests.edge.updates.simulated_repository import Served, SimulatedRepository
 from tests.running import RunningDaemon, end_all

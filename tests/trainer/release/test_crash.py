@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.detection import verify
-from edge.updates import deltas
+from edge.updates.fetching import deltas
 from tests.edge.updates.simulated_repository import Served
 from tests.trainer.release.conftest import copy
 from tests.trainer.release.making import PASSPHRASE, Device, Releases

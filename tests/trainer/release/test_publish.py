@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge.detection.choice import default_model
-from edge.updates import deltas
-from edge.updates.deltas import NOTHING
-from edge.updates.limits import Limits
+from edge.updates.fetching import deltas
+from edge.updates.fetching.deltas import NOTHING
+from edge.updates.fetching.limits import Limits
 from edge.updates.release import Floor, ModelTarget, Overlay, Wheelhouse
 from tests.trainer.release.making import Device, Releases, another_model, told
 from trainer.release import contents, placing

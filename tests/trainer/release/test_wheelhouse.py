@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from edge.updates.wheels import WheelError
+from edge.updates.program.wheels import WheelError
 from trainer.cli import app
 from trainer.release.wheelhouse import Made
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from edge import durable
 from edge.settings import EdgeSettings
-from edge.updates import deltas
-from edge.updates.choosing import FOLDERS, Choosing
-from edge.updates.client import Repository
-from edge.updates.download import SignedFile, digest, download
-from edge.updates.fetching import Fetcher
-from edge.updates.light_tuf import TargetFile, exceptions
+from edge.updates.fetching import deltas
+from edge.updates.fetching.choosing import FOLDERS, Choosing
+from edge.updates.fetching.client import Repository
+from edge.updates.fetching.download import SignedFile, digest, download
+from edge.updates.fetching.fetcher import Fetcher
+from edge.updates.fetching.light_tuf import TargetFile, exceptions
+from edge.updates.fetching.refusal import Refusal, is_passing
 from edge.updates.offer import Fetched, Progress, Release, Request
-from edge.updates.refusal import Refusal, is_passing
 from edge.updates.release import Delta
 
 log = logging.getLogger(__name__)

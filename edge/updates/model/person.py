@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge.durable import commit_bytes, make_folder
-from edge.updates.state import folder
+from edge.updates.model.state import folder
 
 Action = Literal["rollback", "pin", "unpin", "update"]
 REQUEST, ANSWER = "request.json", "answer.json"

@@ -21,11 +21,11 @@ from pydantic import BaseModel, ValidationError
 
 from edge import durable
 from edge.settings import EdgeSettings
-from edge.updates.download import SignedFile
-from edge.updates.fetching import Fetcher
-from edge.updates.light_tuf import TargetFile, Updater, UpdaterConfig, exceptions
-from edge.updates.limits import Limits
-from edge.updates.refusal import Refusal
+from edge.updates.fetching.download import SignedFile
+from edge.updates.fetching.fetcher import Fetcher
+from edge.updates.fetching.light_tuf import TargetFile, Updater, UpdaterConfig, exceptions
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.refusal import Refusal
 
 _ROOTS = "root_history"
 _DOCUMENTS = "documents"

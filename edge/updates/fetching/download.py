@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge import durable
-from edge.updates.fetching import Fetcher
-from edge.updates.light_tuf import exceptions
-from edge.updates.refusal import Refusal, is_full
+from edge.updates.fetching.fetcher import Fetcher
+from edge.updates.fetching.light_tuf import exceptions
+from edge.updates.fetching.refusal import Refusal, is_full
 
 log = logging.getLogger(__name__)
 

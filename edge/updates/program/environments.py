@@ -83,7 +83,7 @@ class Environments:
     ) -> str:
         """Fill the idle slot from a folder of wheels, and from nothing else; returns the slot.
 
-        ``requirements`` names every wheel with its digest (`edge.updates.wheels.requirements`).
+        ``requirements`` names every wheel with its digest (`edge.updates.program.wheels.requirements`).
 
         Raises:
             BuildError: pip refuses. The slot is not whole then.

@@ -3,7 +3,7 @@
 import errno
 
 from edge.redaction import without_passwords
-from edge.updates.light_tuf import exceptions
+from edge.updates.fetching.light_tuf import exceptions
 from edge.updates.offer import Code, Failure, Kind
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edge.settings import EdgeSettings
-from edge.updates.client import Document, Repository, parsed
-from edge.updates.light_tuf import TargetFile
-from edge.updates.limits import Limits
+from edge.updates.fetching.client import Document, Repository, parsed
+from edge.updates.fetching.light_tuf import TargetFile
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.refusal import Refusal, concerns_one_kind, explain
 from edge.updates.offer import KINDS, Failure, Kind, Offer, Release
-from edge.updates.refusal import Refusal, concerns_one_kind, explain
+from edge.updates.program.wheels import WheelError, needed
 from edge.updates.release import (
     FLOOR,
     Floor,
@@ -24,7 +25,6 @@ from edge.updates.release import (
     Wheelhouse,
     chosen,
 )
-from edge.updates.wheels import WheelError, needed
 
 FOLDERS: dict[Kind, str] = {"model": "models", "program": "programs", "overlay": "overlays"}
 

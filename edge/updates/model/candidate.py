@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from edge.detection.choice import Choice, choose, default_model, keep_last_good
 from edge.detection.model import load
 from edge.detection.model_file import ModelFileError
-from edge.updates.growth import Growth
-from edge.updates.judgement import Figures, objection
+from edge.updates.model.growth import Growth
+from edge.updates.model.judgement import Figures, objection
+from edge.updates.model.probation import Probation
+from edge.updates.model.shadow import Refused, Shadow
+from edge.updates.model.slots import MOST_ATTEMPTS, Slots
+from edge.updates.model.state import Before, step
+from edge.updates.model.switch import Switch
 from edge.updates.offer import Fetched, Release
-from edge.updates.probation import Probation
 from edge.updates.release import TargetPath
-from edge.updates.shadow import Refused, Shadow
-from edge.updates.slots import MOST_ATTEMPTS, Slots
-from edge.updates.state import Before, step
-from edge.updates.switch import Switch
 
 if TYPE_CHECKING:
     from edge.daemon import Daemon

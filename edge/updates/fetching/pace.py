@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from edge.updates.light_tuf import exceptions
-from edge.updates.limits import Limits
+from edge.updates.fetching.light_tuf import exceptions
+from edge.updates.fetching.limits import Limits
 
 
 class Pace:

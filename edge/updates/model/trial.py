@@ -1,6 +1,6 @@
 """The child in which a new model is tried: it may crash, hang or eat memory here, and the daemon goes on.
 
-Started by ``edge.updates.shadow`` with its orders as JSON in the first argument; standard input is the socket on which
+Started by ``shadow`` with its orders as JSON in the first argument; standard input is the socket on which
 the daemon hands over what it hears, one packet a window. In order:
 
 1. What ``verify`` checks (digest, front end, golden vectors), and what only a comparison with the current model shows:
@@ -37,7 +37,7 @@ from edge.detection.model_file import ModelFileError, has_manifest, parse, read_
 from edge.detection.site import rules_of
 from edge.detection.verify import check, read_golden
 from edge.settings import DetectionSettings
-from edge.updates.judgement import SPREAD, Figures, Tally, objection
+from edge.updates.model.judgement import SPREAD, Figures, Tally, objection
 
 ADDRESS_SPACE_BYTES = 192 << 20
 """What may be added to the address space of the child once all is imported."""

@@ -1,7 +1,7 @@
 """Programs in the daemon: what a look has brought is asked of root's updater, and what comes of it is told.
 
 The daemon may not write where programs are. It makes an empty file; root looks for itself what maintainers have signed
-(`edge.updates.program`).
+(`edge.updates.program.updater`).
 """
 
 import logging
@@ -12,7 +12,7 @@ from edge import __version__
 from edge.durable import commit_bytes, make_folder
 from edge.settings import EdgeSettings
 from edge.updates.offer import Fetched, Kind, Release
-from edge.updates.program_records import Records, Status
+from edge.updates.program.records import Records, Status
 from edge.updates.release import TargetPath
 
 log = logging.getLogger(__name__)

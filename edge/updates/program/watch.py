@@ -16,7 +16,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from edge.delivery.messages import Health
-from edge.updates.signed_copy import open_beneath
+from edge.updates.program.signed_copy import open_beneath
 
 LOOK_S = 5.0
 WELL_S = 120.0

@@ -1,6 +1,6 @@
 """Root's updater: from what the daemon has downloaded to a program that runs, or back.
 
-    python -m edge.updates.program          # by ecosight-update.service, when the daemon asks or a trial goes on
+    python -m edge.updates.program.updater     # by ecosight-update.service, when the daemon asks or a trial goes on
 
 look (signatures, floor, machine, Python, disk) → copy the wheels → build the idle environment → try it beside the
 running daemon → note the trial → switch → restart → watch → confirm, or go back and note why. It has no network. Every
@@ -23,12 +23,12 @@ from pathlib import Path
 
 from edge.durable import make_folder
 from edge.settings import EdgeSettings, SettingsError, load
-from edge.updates.environments import BuildError, Content, Environments
-from edge.updates.program_kind import REQUEST
-from edge.updates.program_records import Records, Trial
-from edge.updates.program_watch import LOOK_S, Systemd, Units, Watch, slot_of
-from edge.updates.signed_copy import CopyError, SignedCopy
-from edge.updates.wheels import Wheel, WheelError, needed, requirements
+from edge.updates.program.environments import BuildError, Content, Environments
+from edge.updates.program.kind import REQUEST
+from edge.updates.program.records import Records, Trial
+from edge.updates.program.signed_copy import CopyError, SignedCopy
+from edge.updates.program.watch import LOOK_S, Systemd, Units, Watch, slot_of
+from edge.updates.program.wheels import Wheel, WheelError, needed, requirements
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from edge.redaction import without_passwords
 from edge.settings import load
 from edge.updates.offer import KINDS, Failure, Line, Offer, Request
 
-_COMMAND = (sys.executable, "-P", "-m", "edge.updates.fetch")
+_COMMAND = (sys.executable, "-P", "-m", "edge.updates.fetching.fetch")
 
 
 class LookFailed(RuntimeError):  # noqa: N818 -- reads as what happened

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from edge import durable
-from edge.updates import state as states
+from edge.updates.model import state as states
+from edge.updates.model.state import FAILURES_KEPT, Before, Failed, Held, Slot, State, slot_path, step
 from edge.updates.offer import Release
-from edge.updates.state import FAILURES_KEPT, Before, Failed, Held, Slot, State, slot_path, step
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from edge.durable import commit_bytes, sync
-from edge.updates.environments import SLOTS
+from edge.updates.program.environments import SLOTS
 
 Phase = Literal["idle", "installing", "probation", "failed"]
 
@@ -61,7 +61,7 @@ class State(BaseModel):
     """Targets that did not stay, and why: they are not tried again."""
     floor: int = 0
     deaf_before: bool = False
-    """The program before heard nothing either (see `program_watch`)."""
+    """The program before heard nothing either (see `watch`)."""
 
 
 class Records:

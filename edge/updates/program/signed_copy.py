@@ -1,6 +1,6 @@
 """What maintainers signed, read by root out of the daemon's folder, which it does not trust.
 
-The daemon has downloaded metadata and targets (`edge.updates.client`). Root asks TUF the same questions again, with its
+The daemon has downloaded metadata and targets (`fetching.client`). Root asks TUF the same questions again, with its
 own root of trust and its own memory of what it has seen, over that copy instead of the network: whoever has taken the
 daemon over can hand over old files or none, and no others.
 
@@ -23,7 +23,7 @@ from edge.settings import EdgeSettings
 from edge.updates.release import FLOOR, Floor, ProgramTarget, Rollout, Wheelhouse, chosen
 
 if TYPE_CHECKING:
-    from edge.updates.light_tuf import TargetFile
+    from edge.updates.fetching.light_tuf import TargetFile
 
 CHUNK_BYTES = 1 << 18
 LARGEST_DOCUMENT_BYTES = 1_000_000
@@ -44,7 +44,7 @@ class SignedCopy:
         Raises:
             CopyError: not signed, expired, older than what was seen before, or not there.
         """
-        from edge.updates.light_tuf import Updater, UpdaterConfig, exceptions
+        from edge.updates.fetching.light_tuf import Updater, UpdaterConfig, exceptions
 
         self._settings = settings
         # Where the folder itself lies is root's own word; what is below it is the daemon's.
@@ -122,7 +122,7 @@ class SignedCopy:
         sync(to)
 
     def _check(self, info: "TargetFile", content: bytes | Path) -> None:
-        from edge.updates.light_tuf import exceptions
+        from edge.updates.fetching.light_tuf import exceptions
 
         try:
             if isinstance(content, bytes):
@@ -161,7 +161,7 @@ class SignedCopy:
         return info
 
     def _find(self, target: str) -> "TargetFile | None":
-        from edge.updates.light_tuf import exceptions
+        from edge.updates.fetching.light_tuf import exceptions
 
         try:
             return self._tuf.get_targetinfo(target)
@@ -212,7 +212,7 @@ def _chunks(descriptor: int, most: int) -> Iterator[bytes]:
 
 def _fetcher(metadata: Path) -> Any:
     """TUF's network, which is a folder here: another client's memory, where versions stand in front of roots only."""
-    from edge.updates.light_tuf import FetcherInterface, exceptions
+    from edge.updates.fetching.light_tuf import FetcherInterface, exceptions
 
     class Copied(FetcherInterface):
         def _fetch(self, url: str) -> Iterator[bytes]:

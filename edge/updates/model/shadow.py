@@ -24,8 +24,8 @@ from typing import Any
 from edge.audio.frontend import Window
 from edge.detection.model import Scores
 from edge.settings import DetectionSettings
-from edge.updates.judgement import Figures
-from edge.updates.trial import pack
+from edge.updates.model.judgement import Figures
+from edge.updates.model.trial import pack
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Shadow:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "edge.updates.trial", json.dumps(orders)],
+                [sys.executable, "-m", "edge.updates.model.trial", json.dumps(orders)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -1,4 +1,6 @@
-"""The short-lived child that looks at the repository and loads what it offers: ``python -m edge.updates.fetch``.
+"""The short-lived child that looks at the repository and loads what it offers.
+
+    python -m edge.updates.fetching.fetch
 
 TUF and its cryptography take some 40 MiB; in a child they are paid for only while it looks. It is told what to load
 and where to by one JSON line on stdin, and answers with JSON lines (``offer.py`` says which). It can be killed at any
@@ -21,14 +23,14 @@ from edge import durable, heap, state_lock
 from edge.audio.system_time import SystemTime
 from edge.settings import EdgeSettings, load
 from edge.settings_file import SettingsError
-from edge.updates.bringing import Bringing
-from edge.updates.choosing import Choosing
-from edge.updates.client import Repository
-from edge.updates.fetching import fetcher_for
-from edge.updates.limits import Limits
+from edge.updates.fetching.bringing import Bringing
+from edge.updates.fetching.choosing import Choosing
+from edge.updates.fetching.client import Repository
+from edge.updates.fetching.fetcher import fetcher_for
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.pace import Pace
+from edge.updates.fetching.refusal import Refusal, concerns_one_kind, explain
 from edge.updates.offer import KINDS, Failure, Line, Request
-from edge.updates.pace import Pace
-from edge.updates.refusal import Refusal, concerns_one_kind, explain
 
 NICENESS = 10
 LOOK_EVERY_S = 5.0
@@ -121,7 +123,7 @@ def _alone(folder: Path) -> TextIO:
 
 def main(arguments: Sequence[str] | None = None, limits: Limits | None = None) -> int:
     """The process, from its arguments to its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m edge.updates.fetch", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m edge.updates.fetching.fetch", description=__doc__)
     parser.add_argument("--config", type=Path, help="configuration file (YAML)")
     named = parser.parse_args(arguments)
     heap.keep_small()
@@ -133,7 +135,7 @@ def main(arguments: Sequence[str] | None = None, limits: Limits | None = None) -
         settings = load(named.config)
         request = Request.model_validate_json(sys.stdin.readline(LONGEST_REQUEST_BYTES))
     except (SettingsError, ValidationError) as error:
-        print(f"edge.updates.fetch: {error}", file=sys.stderr)
+        print(f"edge.updates.fetching.fetch: {error}", file=sys.stderr)
         return UNREADABLE
     pace = Pace(limits or Limits(), settings.updates.download_timeout_s)
     # A server that drips its headers, a name that is looked up for ever: seen from outside, every few seconds.

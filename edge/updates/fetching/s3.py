@@ -10,10 +10,10 @@ from urllib.parse import quote, urlsplit
 
 from edge.settings import EdgeSettings, S3Settings, secret
 from edge.settings_file import SettingsError
-from edge.updates.fetching_http import HttpFetcher
-from edge.updates.limits import Limits
-from edge.updates.pace import Pace
-from edge.updates.refusal import Refusal
+from edge.updates.fetching.http import HttpFetcher
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.pace import Pace
+from edge.updates.fetching.refusal import Refusal
 
 
 class S3Fetcher(HttpFetcher):

@@ -8,10 +8,10 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 
 from edge import __version__
-from edge.updates.fetching import Body, Fetcher
-from edge.updates.light_tuf import exceptions
-from edge.updates.limits import Limits
-from edge.updates.pace import Pace
+from edge.updates.fetching.fetcher import Body, Fetcher
+from edge.updates.fetching.light_tuf import exceptions
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.pace import Pace
 
 _REDIRECTS = 3
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")

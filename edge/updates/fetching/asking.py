@@ -3,7 +3,7 @@
     answer = ask(request, settings, on_progress, go_on)
     answer.offer, answer.fetched, answer.errors
 
-The child is ``python -m edge.updates.fetch``; what it says is checked line by line (``edge.updates.offer``).
+The child is ``python -m edge.updates.fetching.fetch``; what it says is checked line by line (``edge.updates.offer``).
 """
 
 import logging
@@ -23,7 +23,7 @@ from edge.updates.offer import Failure, Fetched, Line, Offer, Progress, Request
 
 log = logging.getLogger(__name__)
 
-COMMAND = (sys.executable, "-m", "edge.updates.fetch")
+COMMAND = (sys.executable, "-m", "edge.updates.fetching.fetch")
 LOOK_S = 0.5
 LONGEST_LINE = 1 << 20
 LAST_WORDS = 2000

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from edge.updates.fetching import Body, Fetcher
-from edge.updates.light_tuf import exceptions
+from edge.updates.fetching.fetcher import Body, Fetcher
+from edge.updates.fetching.light_tuf import exceptions
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 

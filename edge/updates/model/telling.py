@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge import state_lock
 from edge.settings import EdgeSettings
-from edge.updates import person, state
+from edge.updates.model import person, state
 
 PATIENCE_S = 60.0
 """The daemon looks every two seconds; going back to another model verifies it first."""

@@ -10,8 +10,8 @@ from edge.audio.frontend import Window
 from edge.detection.model import Model, Scores
 from edge.detection.site import rules_of
 from edge.settings import DetectionSettings
-from edge.updates.judgement import Figures, Tally, objection
-from edge.updates.state import Before
+from edge.updates.model.judgement import Figures, Tally, objection
+from edge.updates.model.state import Before
 from edge.upkeep.health import percentile
 
 HEALTHY_S = 30.0

@@ -17,10 +17,10 @@ from typing import Self
 
 from edge.redaction import without_passwords
 from edge.settings import EdgeSettings
-from edge.updates.light_tuf import FetcherInterface, exceptions
-from edge.updates.limits import Limits
-from edge.updates.pace import Pace
-from edge.updates.refusal import Refusal, is_passing
+from edge.updates.fetching.light_tuf import FetcherInterface, exceptions
+from edge.updates.fetching.limits import Limits
+from edge.updates.fetching.pace import Pace
+from edge.updates.fetching.refusal import Refusal, is_passing
 
 
 @dataclass(frozen=True)
@@ -165,14 +165,14 @@ def fetcher_for(settings: EdgeSettings, pace: Pace, limits: Limits) -> Fetcher:
         raise Refusal("misconfigured", "updates.url is not set: name the address of the release repository")
     scheme = url.partition("://")[0]
     if scheme == "file":
-        from edge.updates.fetching_file import FileFetcher
+        from edge.updates.fetching.file import FileFetcher
 
         return FileFetcher(url, pace, limits)
     if scheme == "s3":
-        from edge.updates.fetching_s3 import S3Fetcher
+        from edge.updates.fetching.s3 import S3Fetcher
 
         return S3Fetcher.of(settings, pace, limits)
-    from edge.updates.fetching_http import HttpFetcher
+    from edge.updates.fetching.http import HttpFetcher
 
     try:
         return HttpFetcher(url, pace, limits)
