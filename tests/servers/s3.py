@@ -245,6 +245,20 @@ def s3(s3_session: S3Server) -> S3Server:
 
 
 @pytest.fixture
+def s3_environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """boto3's own variables lead to ``s3``, and nothing else of this machine does."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.secret_key)
+    monkeypatch.setenv("AWS_REGION", s3.region)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
 def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
     """The name of a fresh, empty bucket on ``s3``."""
     name = f"clips-{abs(hash(request.node.nodeid)):x}-{time.monotonic_ns():x}"[:40]

@@ -1,7 +1,6 @@
 """The repository in a real S3 server: the same commands, the same order, and a lock."""
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -12,22 +11,8 @@ from tests.trainer.release.making import Device, Releases, begin, run, told
 from trainer.release import places
 from trainer.release.places import Bucket
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("s3_environment")]
 PREFIX = "forest/releases"
-
-
-@pytest.fixture(autouse=True)
-def keys(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("AWS_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.secret_key)
-    monkeypatch.setenv("AWS_REGION", s3.region)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.fixture

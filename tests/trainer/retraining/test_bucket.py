@@ -1,6 +1,5 @@
 """Recordings that come from a bucket, and a bucket that does not give them."""
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,19 +15,7 @@ from trainer.models.store import Store
 from trainer.retraining.pipeline import retrain
 from trainer.retraining.telling import Telling
 
-pytestmark = pytest.mark.server
-
-
-@pytest.fixture(autouse=True)
-def keys(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3.endpoint_url, "AWS_ACCESS_KEY_ID": s3.access_key, "AWS_REGION": s3.region,
-        "AWS_SECRET_ACCESS_KEY": s3.secret_key, "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"), "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("s3_environment")]
 
 
 def test_a_run_begins_with_the_bucket_and_stops_where_it_denies(
