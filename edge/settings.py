@@ -154,8 +154,8 @@ class RecordingSettings(Section):
     """Remote recording in all, per day."""
 
 
-class MqttSettings(Section):
-    """The broker, and when an alert counts as delivered."""
+class BrokerSettings(Section):
+    """How to reach an MQTT broker."""
 
     host: str = "localhost"
     """Broker."""
@@ -166,9 +166,27 @@ class MqttSettings(Section):
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
     client_certificate_file: Path | None = None
-    """Certificate that identifies this device (PEM)."""
+    """Certificate that identifies the client (PEM)."""
     client_key_file: Path | None = None
     """Its private key (PEM)."""
+    username: str | None = None
+    """Broker user."""
+    password_file: Path | None = None
+    """File with the password."""
+
+    @model_validator(mode="after")
+    def _certificates_mean_tls(self) -> Self:
+        for key in ("ca_file", "client_certificate_file", "client_key_file"):
+            if getattr(self, key) is not None and not self.tls:
+                raise inconsistent(key, "is set, but tls is false, so nothing would be encrypted; set tls: true")
+        return self
+
+
+class MqttSettings(BrokerSettings):
+    """The broker, and when an alert counts as delivered."""
+
+    client_certificate_file: Path | None = None
+    """Certificate that identifies this device (PEM)."""
     username: str | None = None
     """Broker user; `site:device` where not set and a password is given."""
     password_file: Path | None = None
@@ -185,13 +203,6 @@ class MqttSettings(Section):
     """Publish Home Assistant discovery."""
     home_assistant_prefix: str = Field(default="homeassistant", pattern=settings_file.TOPIC)
     """Its discovery prefix."""
-
-    @model_validator(mode="after")
-    def _certificates_mean_tls(self) -> Self:
-        for key in ("ca_file", "client_certificate_file", "client_key_file"):
-            if getattr(self, key) is not None and not self.tls:
-                raise inconsistent(key, "is set, but tls is false, so nothing would be encrypted; set tls: true")
-        return self
 
 
 class S3Settings(Section):

@@ -15,7 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge.delivery.messages import Availability, Topics
-from edge.settings import EdgeSettings, SettingsError, secret
+from edge.settings import BrokerSettings, EdgeSettings, SettingsError, secret
 
 CONNECT_TIMEOUT_S = 10.0
 SESSION_EXPIRY_S = 86_400
@@ -47,7 +47,7 @@ def new_client(settings: EdgeSettings) -> paho.Client:
     if username:
         client.username_pw_set(username, password)
     if mqtt.tls:
-        client.tls_set_context(tls_context(settings))
+        client.tls_set_context(tls_context(settings.mqtt))
     return client
 
 
@@ -96,22 +96,21 @@ def explain(error: Exception) -> tuple[str, str]:
     return "mqtt:unreachable", f"the broker cannot be reached: {error or type(error).__name__}"
 
 
-def tls_context(settings: EdgeSettings) -> ssl.SSLContext:
-    """Whom the device trusts, and how it identifies itself.
+def tls_context(broker: BrokerSettings, section: str = "mqtt") -> ssl.SSLContext:
+    """Whom the client trusts, and how it identifies itself. ``section`` of the configuration is where that stands.
 
     Raises:
         SettingsError: a certificate or key file cannot be used.
     """
-    mqtt = settings.mqtt
     try:
-        context = ssl.create_default_context(cafile=str(mqtt.ca_file) if mqtt.ca_file else None)
+        context = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
     except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(f"mqtt.ca_file {mqtt.ca_file}: {error}") from error
-    if mqtt.client_certificate_file:
+        raise SettingsError(f"{section}.ca_file {broker.ca_file}: {error}") from error
+    if broker.client_certificate_file:
         try:
-            context.load_cert_chain(mqtt.client_certificate_file, mqtt.client_key_file)
+            context.load_cert_chain(broker.client_certificate_file, broker.client_key_file)
         except OSError as error:
-            files = f"{mqtt.client_certificate_file} with {mqtt.client_key_file}"
-            raise SettingsError(f"mqtt.client_certificate_file {files}: {error}") from error
+            files = f"{broker.client_certificate_file} with {broker.client_key_file}"
+            raise SettingsError(f"{section}.client_certificate_file {files}: {error}") from error
     return context

@@ -5,7 +5,6 @@ A hint is worth nothing to an attacker, and its loss nothing to us: devices look
 
 import contextlib
 import queue
-import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from pydantic import ValidationError
 
 from edge.delivery.messages import ROOT, Availability, ModelHint, ModelReport, Topics
+from edge.delivery.mqtt_session import tls_context
 from edge.settings_file import SettingsError, secret
 from edge.updates.release import Channel
 from trainer.release import ReleaseError
@@ -103,10 +103,7 @@ def _connected(broker: Broker) -> Iterator[paho.Client]:
         if broker.username:
             client.username_pw_set(broker.username, password)
         if broker.tls:
-            context = ssl.create_default_context(cafile=broker.ca_file)
-            if broker.client_certificate_file is not None:
-                context.load_cert_chain(broker.client_certificate_file, broker.client_key_file)
-            client.tls_set_context(context)
+            client.tls_set_context(tls_context(broker, "broker"))
         answered, answer = threading.Event(), []
 
         def connected(_client: object, _data: object, _flags: object, reason: Any, _properties: object) -> None:

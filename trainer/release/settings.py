@@ -8,44 +8,25 @@ Paths are beside the file. The address and keys of a bucket come from AWS's own 
 """
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edge.delivery.messages import Identifier
-from edge.settings_file import Section, SettingsError, inconsistent, read
+from edge.settings import BrokerSettings
+from edge.settings_file import Section, SettingsError, read
 from trainer.release import ReleaseError
 
 NAME = "release.yaml"
 S3 = "s3://"
 
 
-class Broker(Section):
+class Broker(BrokerSettings):
     """The MQTT broker of the devices."""
 
     host: str
     """Broker."""
-    port: int = Field(default=1883, ge=1, le=65_535)
-    """1883 without TLS, 8883 with it."""
-    tls: bool = False
-    """Encrypt, and check the broker's certificate."""
-    ca_file: Path | None = None
-    """Certificates to trust instead of the system's."""
     client_certificate_file: Path | None = None
     """Certificate that identifies the maintainer (PEM)."""
-    client_key_file: Path | None = None
-    """Its private key (PEM)."""
-    username: str | None = None
-    """Broker user."""
-    password_file: Path | None = None
-    """File with the password."""
-
-    @model_validator(mode="after")
-    def _certificates_mean_tls(self) -> Self:
-        for key in ("ca_file", "client_certificate_file", "client_key_file"):
-            if getattr(self, key) is not None and not self.tls:
-                raise inconsistent(key, "is set, but tls is false, so nothing would be encrypted; set tls: true")
-        return self
 
 
 class ExpireDays(Section):

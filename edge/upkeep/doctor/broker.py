@@ -83,7 +83,7 @@ class Broker:
     def secure(self) -> Outcome:
         """TLS."""
         try:
-            context = tls_context(self._settings)
+            context = tls_context(self._mqtt)
         except SettingsError as error:
             return bad(str(error), "correct the file, and let the user of the service read it")
         try:
@@ -113,7 +113,7 @@ class Broker:
         client.connect_timeout = TIMEOUT_S
         try:
             password = secret("mqtt_password", self._mqtt.password_file)
-            context = tls_context(self._settings) if self._mqtt.tls else None
+            context = tls_context(self._mqtt) if self._mqtt.tls else None
         except SettingsError as error:
             return bad(str(error), "correct the file, and let the user of the service read it")
         user = self._mqtt.username or (f"{self._settings.site}:{self._settings.device}" if password else None)
