@@ -160,8 +160,6 @@ class Link:
             self._explained = True
             self._problems.report("connection", f"mqtt:connect_refused:{code.value}", f"the broker refuses us: {code}")
             return
-        self.up = True
-        self._since_s = time.monotonic()
         self._window = min(mqtt_session.IN_FLIGHT, getattr(properties, "ReceiveMaximum", mqtt_session.IN_FLIGHT))
         self._largest_bytes = getattr(properties, "MaximumPacketSize", ANY_SIZE_BYTES)
         # Retained commands are asked for so that they can be refused by name, not silently dropped.
@@ -175,6 +173,9 @@ class Link:
         self.say("online")
         self._problems.mended("connection", "connected to the broker")
         self._on_up(flags.session_present)
+        # Last: another thread that sees it may look at the rest.
+        self._since_s = time.monotonic()
+        self.up = True
 
     def _on_disconnect(self, client: paho.Client, userdata: Any, flags: Any, code: Any, properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:
