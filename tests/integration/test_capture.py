@@ -168,24 +168,21 @@ def test_a_close_that_hangs_ends_the_process_by_the_hook(
         released.set()
 
 
-def test_the_level_of_wake_ups_and_work_in_the_callback_is_small(pulse: PulseServer, listening: Listening) -> None:
-    spent: list[float] = []
+def test_sound_wakes_the_callback_a_few_times_a_second(pulse: PulseServer, listening: Listening) -> None:
+    blocks: list[object] = []
     original = microphone._Callback.__call__
 
-    def timed(self: microphone._Callback, *arguments: object) -> None:
-        began_s = time.thread_time()
+    def counted(self: microphone._Callback, *arguments: object) -> None:
+        blocks.append(arguments[1])
         original(self, *arguments)  # type: ignore[arg-type]
-        spent.append(time.thread_time() - began_s)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(microphone._Callback, "__call__", timed)
+        patch.setattr(microphone._Callback, "__call__", counted)
         listening.capture.start()
         assert listening.ring.wait(2 * RATE_HZ, 15)
         assert listening.capture.stop(5)
     audio_s = listening.ring.end / RATE_HZ
-    assert len(spent) / audio_s < 20
-    print(f"callback: {1000 * sum(spent) / audio_s:.3f} ms CPU per audio second in {len(spent) / audio_s:.1f} calls")
-    assert 1000 * sum(spent) / audio_s < 1.0
+    assert len(blocks) / audio_s < 20
 
 
 def test_portaudio_is_restarted_to_see_what_was_plugged_in_since(pulse: PulseServer) -> None:

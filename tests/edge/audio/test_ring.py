@@ -138,7 +138,7 @@ def test_waiting_ends_by_timeout_and_by_the_end_of_the_source() -> None:
     ring = Ring(1000, 10.0)
     began_s = time.monotonic()
     assert not ring.wait(1, 0.1)
-    assert time.monotonic() - began_s == pytest.approx(0.1, abs=0.08)
+    assert 0.09 < time.monotonic() - began_s < 2
     threading.Timer(0.1, ring.close).start()
     assert not ring.wait(1, 10.0)
     assert time.monotonic() - began_s < 2

@@ -1,7 +1,6 @@
 """Verifying model files in a child process."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +33,7 @@ def test_a_good_file_passes_and_is_known_by_its_digest(path: Path) -> None:
 def test_what_passed_is_remembered_and_only_these_very_bytes(path: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     verify(path, cache)
-    began = time.perf_counter()
     verify(path, cache, deadline_s=0.001)  # no child could start that fast
-    assert time.perf_counter() - began < 0.2
     path.write_bytes(tiny.model_bytes(version="2"))
     with pytest.raises(ModelFileError, match="within"):
         verify(path, cache, deadline_s=0.001)
