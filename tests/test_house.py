@@ -217,10 +217,9 @@ class FreshMachine:
             "APT_FAILS": "",
         }
 
-    def setup(self) -> tuple[str, str]:
-        """What script/setup printed, and the calls that it made, without its questions to the interpreter."""
+    def run(self) -> "subprocess.CompletedProcess[str]":
         self.calls.write_text("")
-        done = subprocess.run(
+        return subprocess.run(
             ["bash", self.checkout / "script" / "setup", "demo"],
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -229,6 +228,10 @@ class FreshMachine:
             timeout=30,
             check=False,
         )
+
+    def setup(self) -> tuple[str, str]:
+        """What script/setup printed, and the calls that it made, without its questions to the interpreter."""
+        done = self.run()
         assert done.returncode == 0, done.stdout + done.stderr
         calls = [line for line in self.calls.read_text().splitlines() if not line.startswith("python -c")]
         return done.stdout, "\n".join(calls)
@@ -259,6 +262,19 @@ def test_setup_makes_the_environment_again_after_the_folder_has_moved(tmp_path: 
     machine.setup()
     machine.checkout = machine.checkout.rename(tmp_path / "elsewhere")
     assert "-m venv --clear" in machine.setup()[1]
+
+
+def test_setup_does_not_empty_the_environment_that_a_link_leads_to(tmp_path: Path) -> None:
+    machine = FreshMachine(tmp_path)
+    machine.setup()
+    another = (machine.checkout / ".venv").rename(tmp_path / "another")
+    (another / "made-in").write_text("elsewhere\n")
+    (another / "ready-for-demo").unlink()
+    (machine.checkout / ".venv").symlink_to(another)
+    done = machine.run()
+    assert done.returncode == 1
+    assert f".venv is a link to {another}" in done.stderr
+    assert "-m venv" not in machine.calls.read_text()
 
 
 def test_setup_goes_on_without_a_system_package_that_cannot_be_had(tmp_path: Path) -> None:
