@@ -1,22 +1,31 @@
-"""Power is cut between any two steps of an update of the program: what runs is whole, and the next run ends it."""
+"""Power is cut between any two steps of an update of the program, and at random moments: what runs is whole, and the
+next run ends it."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.updates.program.environments import Content
 from edge.updates.program.records import Records
-from tests.edge.updates.programs import BEFORE_START, UNIT, Device, health
+from tests.edge.updates.programs import BEFORE_START, MACHINE, UNIT, Device, health
+
+DEAF = ".666"
+"""Ends the versions of programs that hear nothing."""
 
 
 class Remembered:
-    """A unit that is always well, and stands in a file: it outlives the updater, as systemd does."""
+    """A unit that is well unless its version says that it is deaf, and stands in a file: it outlives the updater, as
+    systemd does."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -46,16 +55,18 @@ class Remembered:
         self._file.write_text(json.dumps({"pid": pid, "python": str(program.parent / "python")}))
 
     def health(self, unit: str):  # type: ignore[no-untyped-def]
-        return health("ok", 1, self.version)
+        return health("no_audio" if self.version.endswith(DEAF) else "ok", 1, self.version)
 
 
 class Cut(Device):
     """A device on which an update is cut off, whose folder can be put back as it was."""
 
-    def run(self, die_at: int) -> list[str]:
-        """One run of the updater in a process of its own, killed at its ``die_at``th step; the steps that it said."""
+    def run(self, die_at: int = 0, die_after_s: float | None = None, units: Any = None) -> list[str]:
+        """One run of the updater in a process of its own, killed at its ``die_at``th step, or after ``die_after_s``
+        with all its children, as systemd kills a unit; the steps that it said."""
         said = self.root.parent / "steps"
         said.write_text("")
+        units = units or Remembered(self.root)
 
         def step(name: str) -> None:
             with said.open("a") as file:
@@ -67,12 +78,18 @@ class Cut(Device):
         if child == 0:
             code = 1
             try:
-                self.updater(Remembered(self.root), step=step, sleep=lambda _: None).run()  # type: ignore[arg-type]
+                os.setsid()
+                self.updater(units, step=step, sleep=lambda _: None).run()
                 code = 0
             finally:
                 os._exit(code)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+        until_s = time.monotonic() + (10_000 if die_after_s is None else die_after_s)
+        while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+            if time.monotonic() > until_s:
+                with contextlib.suppress(ProcessLookupError):  # it has only just begun
+                    os.killpg(child, signal.SIGKILL)
+            time.sleep(0.01)
+        assert os.waitstatus_to_exitcode(ended[1]) in (0, -signal.SIGKILL)
         return said.read_text().splitlines()
 
     def boot(self) -> None:
@@ -101,6 +118,13 @@ class Cut(Device):
         return content.version
 
     @property
+    def says(self) -> str:
+        """What the program itself says that it is, once started."""
+        program = self.environments.folder / "bin/ecosight-edge"
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.strip()
+
+    @property
     def unit_runs(self) -> str:
         """The version that the unit's process runs."""
         return Remembered(self.root).version
@@ -114,14 +138,16 @@ def device(tmp_path: Path, empty_environment: Path) -> Iterator[Cut]:
     yield device
 
 
-def test_an_update_that_is_cut_off_at_any_step_ends_with_the_new_program(device: Cut) -> None:
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.long)], ids=["some", "every"])
+def test_an_update_that_is_cut_off_at_any_step_ends_with_the_new_program(device: Cut, every: bool) -> None:
     device.save()
     steps = device.run(0)
     assert device.unit_runs == device.version == "2.0"
     assert len(steps) >= 13, steps
     # A build takes seconds, and the steps before it change nothing: of these, one amid it and the last.
-    build = {steps.index(name) + 1 for name in ("made", "whole")}
-    for place in sorted(build | set(range(steps.index("built") + 1, len(steps) + 1))):
+    built = steps.index("built") + 1
+    build = set(range(1, built)) if every else {steps.index(name) + 1 for name in ("made", "whole")}
+    for place in sorted(build | set(range(built, len(steps) + 1))):
         device.restore(unbuilt=place in build)
         device.run(place)
         device.boot()
@@ -157,6 +183,54 @@ def test_a_way_back_that_is_cut_off_at_any_step_ends_with_the_old_program(device
         assert (device.version, device.unit_runs) == ("1.0", "1.0"), steps[place - 1]
         assert records.state().refused == {"programs/2.0/x.json": "it died"}
         assert (records.trial(), records.failed()) == (None, None)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.long)])
+def test_kills_at_random_moments_leave_a_program_that_runs_and_an_update_that_ends(device: Cut, kills: int) -> None:
+    """Every third program hears nothing, and must go again. Half of the kills are power cuts: the unit starts anew."""
+    chance = random.Random(kills)
+    began_s = time.monotonic()
+    device.run()
+    whole_s = time.monotonic() - began_s
+    records, stays, number, passed = Records(device.root), "2.0", 2, set[str]()
+
+    def published() -> tuple[str, str]:
+        version = f"{number}{DEAF if number % 3 == 0 else '.0'}"
+        target = device.offer(version, number=number)
+        assert f'"fetched":{{"kind":"program","target":"{target}"' in device.said, device.said
+        return version, target
+
+    def settled() -> bool:
+        return (
+            target in records.state().refused
+            if wanted.endswith(DEAF)
+            else records.status().version == wanted and (records.status().state == "idle")
+        )
+
+    number += 1
+    wanted, target = published()
+    for _ in range(kills):
+        passed |= set(device.run(die_after_s=chance.uniform(0.0, 1.1 * whole_s)))
+        if chance.random() < 0.5:
+            device.boot()
+            assert device.unit_runs == device.version
+        assert device.says == device.version in (stays, wanted)
+        assert device.unit_runs in (stays, wanted)
+        if settled():
+            device.run()  # whatever was left to be done
+            stays = stays if wanted.endswith(DEAF) else wanted
+            assert (device.version, device.unit_runs) == (stays, stays)
+            number += 1
+            wanted, target = published()
+    device.run()
+    assert settled()
+    stays = stays if wanted.endswith(DEAF) else wanted
+    assert (device.says, device.unit_runs, records.trial(), records.failed()) == (stays, stays, None, None)
+    assert sorted(records.state().refused) == sorted(
+        f"programs/{one}{DEAF}/{MACHINE}.json" for one in range(3, number + 1, 3)
+    )
+    print(f"{kills} kills, {number} programs, a run of {whole_s:.1f} s, steps: {', '.join(sorted(passed))}")
 
 
 # --- the script before a start ---------------------------------------------------------------------------------------
