@@ -23,8 +23,8 @@ SENSORS = {
     "clips_waiting": ("Clips waiting", None, None),
 }
 
-# The update entity reads JSON (https://www.home-assistant.io/integrations/update.mqtt/). Without a command topic it has
-# no button: Home Assistant can only send a fixed text, and a command of ours has an id and an expiry.
+# The update entities read JSON (https://www.home-assistant.io/integrations/update.mqtt/). Without a command topic they
+# have no button: Home Assistant can only send a fixed text, and a command of ours has an id and an expiry.
 _UPDATE = (
     "{% set offered = value_json.offered or value_json.installed %}"
     "{{ {'installed_version': value_json.installed.name ~ ' ' ~ value_json.installed.version,"
@@ -33,6 +33,14 @@ _UPDATE = (
     " 'update_percentage': (value_json.progress * 100) | round if value_json.progress is not none"
     " and value_json.state not in ('idle', 'failed') else none,"
     " 'release_summary': value_json.error[:255]} | to_json }}"
+)
+
+_PROGRAM = (
+    "{% set busy = value_json.program_state in ('installing', 'probation') %}"
+    "{{ {'installed_version': value_json.program,"
+    " 'latest_version': value_json.program_offered or value_json.program,"
+    " 'in_progress': busy,"
+    " 'release_summary': value_json.program_error[:255]} | to_json }}"
 )
 
 
@@ -69,6 +77,7 @@ def discovery(settings: EdgeSettings) -> tuple[str, bytes]:
         ),
     }
     components["model"] = component("update", "model", "Model", topics.model, _UPDATE, title="EcoSight model")
+    components["program"] = component("update", "program", "Program", topics.model, _PROGRAM, title="EcoSight program")
     for field, (name, device_class, unit) in SENSORS.items():
         components[field] = component(
             "sensor",

@@ -227,8 +227,14 @@ class ModelReport(Payload):
     program: str = ""
     """Version of the program."""
     program_offered: str = ""
+    program_state: Literal["idle", "installing", "probation", "failed"] = "idle"
+    """``probation``: the new program runs, and may still be taken back."""
+    program_error: str = ""
+    """Why the last update of the program did not stay, or could not be installed."""
     overlay: str = ""
     """Id of the signed overlay that holds, empty for none."""
+    overlay_error: str = ""
+    """Why the last overlay does not hold."""
     muted_until: AwareDatetime | None = None
     """The overlay lets no alerts go out before this instant."""
 

@@ -51,6 +51,9 @@ class Reporter:
             channel=updates.channel if updates.url is not None else "",
             program=__version__,
             program_offered=daemon.program.offered_version,
+            program_state=daemon.program.status.state,
+            program_error=daemon.program.status.error if daemon.program.status.state == "failed" else "",
             overlay=daemon.overlay.holds,
+            overlay_error=daemon.overlay.state.error,
             muted_until=daemon.overlay.muted_until,
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from edge.delivery.messages import ModelName
+from edge.delivery.messages import ModelName, ModelReport
 from edge.updates.release import Stage, chosen
 from trainer.failing import harmless
 from trainer.release.broker import Device
@@ -112,9 +112,15 @@ def device_table(devices: Iterable[Device], now: datetime) -> "Table":
         state += ", pinned" if report.pinned else ""
         offered = _title(report.offered) if report.offered else "–"
         looked = _ago(now, report.checked_at)
-        row = (one.site, one.device, report.channel, _title(report.installed), offered, state, report.error, looked)
+        row = (one.site, one.device, report.channel, _title(report.installed), offered, state, _errors(report), looked)
         table.add_row(*map(_cell, row))
     return table
+
+
+def _errors(report: ModelReport) -> str:
+    """Of the model as it is, the others with what they are of."""
+    others = {"program": report.program_error, "overlay": report.overlay_error}
+    return "; ".join(filter(None, (report.error, *(f"{kind}: {why}" for kind, why in others.items() if why))))
 
 
 def _table(*columns: str) -> "Table":

@@ -30,7 +30,7 @@ FIELDS = {
     "hint": "schema_version channel at",
     "location": "schema_version place",
     "model": "schema_version installed labels state error offered progress pinned checked_at channel program"
-    " program_offered overlay muted_until",
+    " program_offered program_state program_error overlay overlay_error muted_until",
     "receipt": "schema_version alert_id seq receiver",
     "response": "schema_version id command ok error result",
 }

@@ -1,13 +1,21 @@
 """The daemon's part of a new program: it asks, and tells what root says."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from edge.detection.choice import Choice
+from edge.detection.model import load_bytes
 from edge.settings import EdgeSettings
+from edge.updates.model.slots import Slots
 from edge.updates.offer import Fetched, Release
+from edge.updates.overlay_kind import OverlayKind
 from edge.updates.program.kind import REQUEST, ProgramKind
 from edge.updates.program.records import Records
+from edge.updates.report import Reporter
+from tests.edge.updates.candidates import candidate
 
 DIGEST = "0" * 64
 TARGET = "programs/2.0/x86_64.json"
@@ -54,3 +62,26 @@ def test_what_root_tells_is_told_on(tmp_path: Path, records: Records) -> None:
         records.tell(state, "2.0", "why")  # type: ignore[arg-type]
         asking.turn()
         assert (asking.busy, asking.problems) == (busy, problems)
+
+
+def test_the_model_topic_says_why_a_program_did_not_stay_until_another_does(tmp_path: Path, records: Records) -> None:
+    asking = kind(tmp_path)
+    settings = EdgeSettings(state_dir=tmp_path / "state")
+    daemon: Any = SimpleNamespace(
+        settings=settings,
+        choice=Choice(load_bytes(candidate("1")), Path("1")),
+        program=asking,
+        overlay=OverlayKind(settings, lambda: 0, lambda: (0, 0)),
+    )
+    trial: Any = SimpleNamespace(progress=None)
+    reporter = Reporter(daemon, Slots(settings.state_dir), trial)
+    asking.offered(RELEASE, None)
+    records.tell("failed", "2.0", "it did not stay up")
+    asking.turn()
+    said = reporter.report()
+    assert (said.program_state, said.program_error, said.program_offered) == ("failed", "it did not stay up", "2.0")
+    assert (said.state, said.error) == ("idle", ""), "nothing is wrong with the model"
+    records.tell("probation", "2.1")
+    asking.turn()
+    said = reporter.report()
+    assert (said.program_state, said.program_error) == ("probation", "")

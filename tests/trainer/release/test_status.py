@@ -73,7 +73,12 @@ def test_status_tells_who_runs_what_and_how_far_the_release_has_come(
     meant = [name for name in names if draw("forest", name, target) < 0.5]
     for name in names:
         say(mosquitto, *report("forest", name, "2" if name in meant[:-1] else "1"))
-    failed = {"state": "failed", "error": "golden [bold]vectors\x1b[2J are off", "checked_at": datetime.now(UTC)}
+    failed = {
+        "state": "failed",
+        "error": "golden [bold]vectors\x1b[2J are off",
+        "program_error": "pip was ill",
+        "checked_at": datetime.now(UTC),
+    }
     say(mosquitto, *report("forest", meant[-1], "1", offered=ModelName(name="gun-shot", version="2"), **failed))
     say(mosquitto, Topics("forest", "junk").model, b"not json")
     document = json.loads(with_one.run("status", "--json", "--seconds", 1).stdout)
@@ -86,6 +91,7 @@ def test_status_tells_who_runs_what_and_how_far_the_release_has_come(
     table = with_one.done("status", "--seconds", 1)
     assert f"{len(meant) - 1} of {len(meant)} meant, 8 heard" in table
     assert "[bold]" in table
+    assert "program: pip was ill" in " ".join(table.split())
     assert "\x1b[2J" not in table
 
 
