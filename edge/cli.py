@@ -1,19 +1,16 @@
 """``ecosight-edge``: what a person types on the device. Each command imports what it needs and nothing else."""
 
-import contextlib
 import json
-import sys
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from edge import __version__
-
-if TYPE_CHECKING:
-    from edge.updates.model.person import Action
+from edge.detection import commands as model_commands
+from edge.failing import Config, clear_errors, fail
+from edge.updates import commands as update_commands
 
 app = typer.Typer(
     name="ecosight-edge",
@@ -23,49 +20,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True, rich_markup_mode=None)
-model_app = typer.Typer(help="Show, verify and choose the model.", no_args_is_help=True, rich_markup_mode=None)
-updates_app = typer.Typer(help="Look at the release repository.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
-app.add_typer(model_app, name="model")
-app.add_typer(updates_app, name="updates")
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", envvar="ECOSIGHT_CONFIG", help="Configuration file (YAML); see configs/edge.yaml."),
-]
-
-USAGE = 2
-"""Exit code for what a person must correct; 1 says that the work itself failed."""
+app.add_typer(model_commands.app, name="model")
+app.add_typer(update_commands.app, name="updates")
 
 
 class Emit(StrEnum):
     events = "events"
     windows = "windows"
-
-
-def _fail(message: object, code: int = USAGE) -> NoReturn:
-    typer.echo(f"ecosight-edge: {message}", err=True)
-    raise typer.Exit(code)
-
-
-@contextlib.contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Every error that a person can mend is one message, never a traceback."""
-    from edge.audio.source import SourceError, SourceLost
-    from edge.detection.choice import NoModelError
-    from edge.detection.model_file import ModelFileError
-    from edge.settings_file import SettingsError
-
-    try:
-        yield
-    except (SettingsError, NoModelError, ModelFileError, SourceError, SourceLost) as error:
-        _fail(error)
-    except BrokenPipeError:
-        # The reader of a pipe has left (`… | head`): nothing is wrong, and nothing more can be said.
-        sys.stderr.close()
-        raise typer.Exit(0) from None
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error, 1)
 
 
 @app.callback(invoke_without_command=True)
@@ -83,11 +45,11 @@ def run(config: Config = None) -> None:
     from edge.service import run as run_daemon
     from edge.state_lock import AlreadyRunningError
 
-    with _clear_errors():
+    with clear_errors():
         try:
             code = run_daemon(config)
         except AlreadyRunningError as error:
-            _fail(error)
+            fail(error)
     raise typer.Exit(code)
 
 
@@ -105,13 +67,13 @@ def replay(
     from edge.settings import load
     from edge.settings_file import SettingsError
 
-    with _clear_errors():
+    with clear_errors():
         overrides = {} if hop_s is None else {"ECOSIGHT_DETECTION__HOP_S": str(hop_s)}
         try:
             settings = load(config, {**_environment(), **overrides})
         except SettingsError as error:
             typed = "environment variable ECOSIGHT_DETECTION__HOP_S: detection.hop_s"
-            _fail(str(error) if hop_s is None else str(error).replace(typed, "--hop-s"))
+            fail(str(error) if hop_s is None else str(error).replace(typed, "--hop-s"))
         chosen = choose(model or settings.detection.model, settings.state_dir, only=model is not None)
         code = replay_files(files, chosen.model, settings.detection, emit.value)
     raise typer.Exit(code)
@@ -127,7 +89,7 @@ def devices(
     from edge.audio.device_list import show_devices
     from edge.settings import load
 
-    with _clear_errors():
+    with clear_errors():
         code = show_devices(load(config).audio, seconds if meter else 0.0)
     raise typer.Exit(code)
 
@@ -144,7 +106,7 @@ def record(
     from edge.audio.field_recording import record_field
     from edge.settings import load
 
-    with _clear_errors():
+    with clear_errors():
         path = record_field(load(config), label, seconds, out, note)
     typer.echo(str(path))
 
@@ -171,11 +133,11 @@ def drill(
     from edge.drill import DrillFailed, run_drill
     from edge.settings import load
 
-    with _clear_errors():
+    with clear_errors():
         try:
             result = run_drill(load(config), timeout_s)
         except DrillFailed as error:
-            _fail(error, 1)
+            fail(error, 1)
     typer.echo(f"{result.alert_id} delivered {result.how} in {result.seconds:.2f} s")
 
 
@@ -192,11 +154,11 @@ def bench(
     from edge.bench import BenchFailed, measure, to_json, to_table
     from edge.settings import load
 
-    with _clear_errors():
+    with clear_errors():
         try:
             result = measure(load(config), yamnet, seconds, lambda text: typer.echo(f"measuring {text} …", err=True))
         except BenchFailed as error:
-            _fail(error, 1)
+            fail(error, 1)
     typer.echo(to_json(result) if as_json else to_table(result))
 
 
@@ -205,7 +167,7 @@ def config_check(config: Config = None) -> None:
     """Say whether it can be used."""
     from edge.settings import load, secret
 
-    with _clear_errors():
+    with clear_errors():
         settings = load(config)
         secret("mqtt_password", settings.mqtt.password_file)
         secret("s3_access_key", settings.storage.s3.access_key_file)
@@ -213,7 +175,7 @@ def config_check(config: Config = None) -> None:
         for name in ("ca_file", "client_certificate_file", "client_key_file"):
             file = getattr(settings.mqtt, name)
             if file is not None and not file.is_file():
-                _fail(f"mqtt.{name}: there is no file {file}")
+                fail(f"mqtt.{name}: there is no file {file}")
     typer.echo(f"{config or 'defaults and environment'}: good; site {settings.site}, device {settings.device}")
 
 
@@ -226,7 +188,7 @@ def config_show(config: Config = None) -> None:
     from edge.settings import load
     from edge.updates import overlay
 
-    with _clear_errors():
+    with clear_errors():
         settings = load(config)
         held = overlay.read(settings.state_dir).held
         if held is not None and settings.updates.overlays:
@@ -241,106 +203,6 @@ def config_schema() -> None:
     from edge.settings import EdgeSettings
 
     typer.echo(json.dumps(EdgeSettings.model_json_schema(), indent=2))
-
-
-ModelPath = Annotated[Path | None, typer.Argument(help="Model file; else the one that the daemon would run.")]
-
-
-@model_app.command("show")
-def model_show(model: ModelPath = None, config: Config = None) -> None:
-    """Print its manifest: labels, thresholds, sources."""
-    from edge.detection.choice import choose
-    from edge.settings import load
-
-    with _clear_errors():
-        settings = load(config)
-        choice = choose(model or settings.detection.model, settings.state_dir, only=model is not None)
-        shown = {
-            "file": str(choice.path),
-            "sha256": choice.model.sha256,
-            **choice.model.manifest.model_dump(mode="json"),
-            "backbone_heard": f"{len(choice.model.manifest.backbone_heard)} clips",
-        }
-    typer.echo(json.dumps(shown, indent=2))
-
-
-@model_app.command("verify")
-def model_verify(model: ModelPath = None, config: Config = None) -> None:
-    """Check that it is whole and scores as it should. In a child process with a deadline and a memory limit."""
-    from edge.detection.choice import candidates
-    from edge.detection.verify import verify
-    from edge.settings import load
-
-    with _clear_errors():
-        if model is None:
-            settings = load(config)
-            model = next((p for p in candidates(settings.detection.model, settings.state_dir) if p.exists()), None)
-        if model is None:
-            _fail("there is no model to verify; name one")
-        verify(model)
-    typer.echo(f"{model}: good")
-
-
-@updates_app.command("check")
-def updates_check(config: Config = None) -> None:
-    """Print what the release repository wants this device to run. Downloads nothing."""
-    from edge.updates.fetching.looking import LookFailed, look, to_table
-
-    with _clear_errors():
-        try:
-            typer.echo(to_table(look(config)), nl=False)
-        except LookFailed as error:
-            _fail(error, 1)
-
-
-@model_app.command("history")
-def model_history(config: Config = None) -> None:
-    """Print what came over the air, what became of it, and what runs."""
-    from edge.settings import load
-    from edge.updates.model.telling import history
-
-    with _clear_errors():
-        settings = load(config)
-        try:
-            lines = list(history(settings.state_dir, settings.detection.model))
-        except ValueError as error:
-            _fail(error, 1)
-    typer.echo("\n".join(lines))
-
-
-@model_app.command("rollback")
-def model_rollback(config: Config = None) -> None:
-    """Go back to the model before. The running daemon does it at once; that update is not tried again by itself."""
-    _wish(config, "rollback")
-
-
-@model_app.command("pin")
-def model_pin(config: Config = None) -> None:
-    """Keep the model as it is: no more updates of it. One that is still on trial or probation is taken back."""
-    _wish(config, "pin")
-
-
-@model_app.command("unpin")
-def model_unpin(config: Config = None) -> None:
-    """Let updates of the model go on."""
-    _wish(config, "unpin")
-
-
-@model_app.command("update")
-def model_update(config: Config = None) -> None:
-    """Look for updates now, and try again what failed here."""
-    _wish(config, "update")
-
-
-def _wish(config: Path | None, action: "Action") -> None:
-    from edge.settings import load
-    from edge.updates.model.telling import NotDone, wish
-
-    with _clear_errors():
-        try:
-            typer.echo(wish(load(config), action))
-        except NotDone as error:
-            _fail(error, 1)
 
 
 def _environment() -> dict[str, str]:
