@@ -22,14 +22,15 @@ from edge.settings import DetectionSettings
 
 log = logging.getLogger(__name__)
 
-BACKGROUND = "background.json"
+BACKGROUNDS_KEPT = 3
+"""Of models: what runs, what ran before it and may come back, and the one that came with the device."""
 
 
 class Site:
-    """Of one model. Another model begins anew: its scores mean something else."""
+    """Of one model. Another model begins anew, since its scores mean something else; one that comes back goes on."""
 
     def __init__(self, model: Model, settings: DetectionSettings, folder: Path | None = None) -> None:
-        self._file = folder / BACKGROUND if folder is not None else None
+        self._file = folder / f"background-{model.sha256[:16]}.json" if folder is not None else None
         self._key = {"model_sha256": model.sha256, "hop_s": settings.hop_s} if folder is not None else {}
         self.rules = rules_of(model, settings)
         """The model's own decisions here, in the order of its alert labels; never raised."""
@@ -65,6 +66,9 @@ class Site:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(json.dumps({"schema_version": 1, **self._key, "labels": labels}), encoding="utf-8")
             new.replace(self._file)
+            kept = sorted(self._file.parent.glob("background*.json"), key=lambda file: file.stat().st_mtime)
+            for file in kept[:-BACKGROUNDS_KEPT]:
+                file.unlink(missing_ok=True)
         except OSError as error:
             log.warning("the site's background cannot be remembered in %s: %s", self._file, error)
 

@@ -45,6 +45,7 @@ class Switch:
         daemon = self._daemon
         patience = 0 if at_once else round(PATIENCE_S * daemon.ring.sample_rate_hz)
         self._until = daemon.detector.position + patience
+        before = daemon.site
         site = Site(choice.model, daemon.settings.detection, daemon.settings.state_dir / "site")
         self._next = choice, site
         self._taken.clear()
@@ -54,7 +55,10 @@ class Switch:
             pass
         self._next, self.wanted = None, False
         # The listening thread may have begun with it just now.
-        return self._taken.wait(LOOK_S)
+        taken = self._taken.wait(LOOK_S)
+        if taken:
+            before.save()  # where it comes back, it goes on with what it had learned here
+        return taken
 
     def turn(self) -> None:
         """By the listening thread, between two windows."""

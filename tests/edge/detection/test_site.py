@@ -22,7 +22,7 @@ from edge.detection.events import EventLogic
 from edge.detection.marks import NEWEST, VETOES, MarkError, Marks
 from edge.detection.model import Model, load_bytes
 from edge.detection.model_file import Decision, Manifest, build, read
-from edge.detection.site import BACKGROUND, Site
+from edge.detection.site import BACKGROUNDS_KEPT, Site
 from edge.detection.site_rules import BackgroundRule, VetoRule, log_odds
 from edge.detection.vetoes import Near
 from edge.settings import DetectionSettings
@@ -133,11 +133,25 @@ def test_a_site_outlives_a_restart_and_belongs_to_its_model(tmp_path: Path) -> N
     assert again.raised() == site.raised() != {"gun_shot": 0.0}
     assert again.thresholds()["gun_shot"] == pytest.approx(1 / (1 + math.exp(-RULE.most)))
     assert Site(adapting(RULE.model_copy(update={"margin": 0.5})), SETTINGS, tmp_path).raised() == {"gun_shot": 0.0}
-    (tmp_path / BACKGROUND).write_text('{"model_sha256": 3')
+    (file,) = tmp_path.glob("background*")
+    file.write_text('{"model_sha256": 3')
     assert Site(model, SETTINGS, tmp_path).raised() == {"gun_shot": 0.0}
     counts = {"gun_shot": {"windows": 9000, "counts": [-1.0]}}
-    (tmp_path / BACKGROUND).write_text(json.dumps({"model_sha256": model.sha256, "hop_s": 0.24, "labels": counts}))
+    file.write_text(json.dumps({"model_sha256": model.sha256, "hop_s": 0.24, "labels": counts}))
     assert Site(model, SETTINGS, tmp_path).raised() == {"gun_shot": 0.0}
+
+
+def test_a_model_that_comes_back_goes_on_with_what_it_had_learned(tmp_path: Path) -> None:
+    first = Site(adapting(), SETTINGS, tmp_path)
+    heard(first.backgrounds["gun_shot"], [0.6] * 10 * MINUTE)
+    first.save()
+    for margin in (0.5, 0.6, 0.7):
+        other = Site(adapting(RULE.model_copy(update={"margin": margin})), SETTINGS, tmp_path)
+        assert other.raised() == {"gun_shot": 0.0}
+        assert Site(adapting(), SETTINGS, tmp_path).raised() == first.raised() != {"gun_shot": 0.0}
+        other.save()
+        assert len(list(tmp_path.iterdir())) <= BACKGROUNDS_KEPT
+    assert Site(adapting(), SETTINGS, tmp_path).raised() == {"gun_shot": 0.0}, "of three models later, nothing is kept"
 
 
 def test_a_model_without_rules_learns_nothing_and_leaves_no_files(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from edge.delivery.outbox import Outbox
 from edge.detection.choice import Choice
 from edge.detection.detector import Detector
 from edge.detection.model import load_bytes
+from edge.detection.site import Site
 from edge.settings import EdgeSettings
 from edge.updates.model.switch import Switch
 from tests.edge.updates.candidates import candidate
@@ -34,6 +35,7 @@ class Listening:
         self.settings = EdgeSettings.model_validate({"state_dir": str(folder)})
         self.ring, self.clock = Ring(RATE, 20), Clock(RATE)
         self.choice = Choice(load_bytes(candidate("1")), folder / "1")
+        self.site = Site(self.choice.model, self.settings.detection, folder / "site")
         self.detector = Detector(self.choice.model, self.ring, self.settings.detection)
         self.outbox = Outbox.open(folder / "outbox.sqlite3")
         self.sender = Sender.of(self.settings, self.choice.model.name)
@@ -125,3 +127,15 @@ def test_a_switch_that_nobody_takes_is_given_up_and_cannot_happen_later(listenin
     assert not listening.switch.wanted
     listening.switch.turn()
     assert listening.choice.model.name.version == "1"
+
+
+def test_what_the_model_before_had_learned_of_the_site_is_kept_once_another_listens(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, saved = listening.site, threading.Event()
+    monkeypatch.setattr(before, "save", saved.set)
+    asked = listening.ask_for(candidate("2"))
+    listening.hear(forest_with(length_s=2))
+    asked.join(5)
+    assert listening.site is not before
+    assert saved.is_set()
