@@ -101,7 +101,7 @@ def test_a_microphone_that_is_not_there_is_retried_for_ever_and_named() -> None:
     assert rig.states == ["no_audio:not_found", None]
     # Capped backoff: never in a storm, never slower than retry_s.
     pauses = np.diff(opened)
-    assert pauses.max() < 0.3
+    assert pauses.max() < 1
     assert pauses[4:].min() > 0.08
     assert rig.capture.stop(2)
 
@@ -229,16 +229,20 @@ def test_a_callback_of_an_earlier_stream_cannot_write_any_more() -> None:
 
 def test_sound_lost_unnoticed_becomes_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.audio.clock.BUCKET_S", 0.8)
+    monkeypatch.setattr(capture_module, "ABANDON_S", 5.0)
+    dropped_s: list[float] = []
 
     def drop(sink: Sink, stop: threading.Event) -> None:
         deliver(SOUND, 1.5)(sink, stop)
+        began_s = time.monotonic()
         time.sleep(0.3)  # the card went on; nothing was flagged
+        dropped_s.append(time.monotonic() - began_s)
         deliver(SOUND)(sink, stop)
 
     rig = Rig(SETTINGS, lambda settings: Card(drop))
     rig.capture.start()
     assert rig.until(lambda: rig.ring.gap_count == 1)
-    assert rig.ring.lost_frames / RATE_HZ == pytest.approx(0.3, abs=0.1)
+    assert rig.ring.lost_frames / RATE_HZ == pytest.approx(dropped_s[0], abs=0.1)
     time.sleep(1.0)
     assert rig.ring.gap_count == 1
     assert rig.capture.stop(2)
