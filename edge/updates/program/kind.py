@@ -6,6 +6,7 @@ The daemon may not write where programs are. It makes an empty file; root looks 
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from edge import __version__
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 REQUEST = Path("updates/program-request")
 """Below the state folder: the daemon makes this file, and root takes it away."""
+LONGEST = timedelta(days=2)
+"""An installation, or a probation beside its own length (`watch.PATIENCE_S`), and a day for the clock."""
 
 
 class ProgramKind:
@@ -50,8 +53,10 @@ class ProgramKind:
 
     @property
     def busy(self) -> bool:
-        """A program is being installed, or watched: no other update is begun meanwhile."""
-        return self._status.state in ("installing", "probation")
+        """A program is being installed, or watched: no other update is begun meanwhile. Not for ever, if root's
+        updater says no more."""
+        longest = timedelta(seconds=self._settings.updates.probation_s) + LONGEST
+        return self._status.state in ("installing", "probation") and datetime.now(UTC) - self._status.at < longest
 
     def here(self) -> Sequence[TargetPath]:
         """What need not be downloaded: everything, where nobody could install it."""

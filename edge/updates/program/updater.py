@@ -88,15 +88,19 @@ class ProgramUpdater:
             self._watch(trial, settings)
 
     def _take(self, settings: EdgeSettings) -> Trial | None:
+        trial = None
         try:
-            return self._install(settings)
+            trial = self._install(settings)
         except (CopyError, WheelError, BuildError, RefusedError, OSError) as error:
             log.error("the program stays as it is: %s", error)
             self.records.tell("failed", error=str(error))
-            return None
-        finally:
-            (settings.state_dir / REQUEST).unlink(missing_ok=True)
-            self._step("request removed")
+        except Exception as error:
+            log.exception("the program stays as it is")
+            self.records.tell("failed", error=f"a fault in the updater: {error!r}")
+        # Last: whoever waits for what was told must not wait for ever, and only what is asked for is begun anew.
+        (settings.state_dir / REQUEST).unlink(missing_ok=True)
+        self._step("request removed")
+        return trial
 
     def _install(self, settings: EdgeSettings) -> Trial | None:
         if not self._synchronised():
@@ -197,7 +201,8 @@ class ProgramUpdater:
         except OSError as error:
             raise RefusedError(f"the new program cannot be started: {error.strerror}") from error
         if done.returncode:
-            said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if "FAILS" in line]
+            table = (done.stdout + done.stderr).replace("│", " ").splitlines()
+            said = [" ".join(line.split()) for line in table if "FAILS" in line]
             lines = said or (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
             raise RefusedError(f"the new program's doctor refuses: {' / '.join(lines)}")
 
@@ -221,8 +226,10 @@ class ProgramUpdater:
                 return  # somebody has installed by hand meanwhile
             verdict = watch.look()
             if verdict == "":
-                self.records.end_trial()
+                # Told first: while the trial stands, the updater is started again; after it, nobody would tell.
                 self.records.tell("idle", state.version)
+                self._step("told")
+                self.records.end_trial()
                 log.info("program %s is confirmed", state.version)
                 self._step("confirmed")
                 return

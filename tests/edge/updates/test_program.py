@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.updates.program.records import Records
 from edge.updates.program.updater import ProgramUpdater
 from edge.updates.program.watch import MOST_STARTS
 from edge.updates.release import Floor, Stage
@@ -162,6 +163,38 @@ def test_an_unset_clock_and_a_full_disk_wait(
     device.request()
     device.updater(units).run()
     assert device.version == "2.0", "neither is held against the release"
+
+
+def test_what_was_told_is_never_left_open(device: Device, units: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    device.offer("2.0", number=2)
+    updater = device.updater(units)
+
+    def stumble(*_: object) -> None:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr(updater.environments, "build", stumble)
+    updater.run()
+    assert updater.records.status().state == "failed"
+    assert "nobody thought of this" in updater.records.status().error
+    monkeypatch.undo()
+    # A disk that does not even take the news: the request stays, so that the news come later.
+    device.request()
+    told = updater.records.tell
+
+    def full(state: str, *more: str, **most: str) -> None:
+        if state == "failed":
+            raise OSError(28, "No space left on device")
+        told(state, *more, **most)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(updater.records, "tell", full)
+    monkeypatch.setattr(updater.environments, "build", stumble)
+    with pytest.raises(OSError, match="No space"):
+        updater.run()
+    assert (device.state_dir / "updates/program-request").exists()
+    monkeypatch.undo()
+    device.updater(units).run()
+    assert device.version == "2.0"
+    assert Records(device.root).status().state == "idle"
 
 
 def test_a_wheel_with_a_second_wheels_content_is_not_installed(device: Device, units: Supervisor) -> None:

@@ -1,5 +1,6 @@
 """The daemon's part of a new program: it asks, and tells what root says."""
 
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,3 +86,14 @@ def test_the_model_topic_says_why_a_program_did_not_stay_until_another_does(tmp_
     asking.turn()
     said = reporter.report()
     assert (said.program_state, said.program_error) == ("probation", "")
+
+
+def test_a_root_that_says_no_more_does_not_hold_up_other_updates_for_ever(
+    tmp_path: Path, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = kind(tmp_path, probation_s=3600)
+    records.tell("installing", "2.0")
+    asking.turn()
+    assert asking.busy
+    monkeypatch.setattr("edge.updates.program.kind.LONGEST", timedelta(hours=-1, seconds=-1))
+    assert not asking.busy
