@@ -203,6 +203,7 @@ class Updates:
             self.slots.change(phase="downloading")
             step("downloading")
         self._looked_s = time.monotonic()
+        self.candidate.stand_aside()
         answer = ask(request, self._settings, self._on_progress, self._go_on)
         step("fetched")
         if self._stopping:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.audio.frontend import Window
 from edge.detection.choice import Choice, choose, default_model, keep_last_good
-from edge.detection.model import load
+from edge.detection.model import Scores, load
 from edge.detection.model_file import ModelFileError
+from edge.updates.model.beside import Beside
 from edge.updates.model.growth import Growth
 from edge.updates.model.judgement import Figures, objection
 from edge.updates.model.probation import Probation
@@ -53,6 +55,7 @@ class Candidate:
         self._heard_at_first: int | None = None
         self._passed: Before | None = None
         self._probation: Probation | None = None
+        self._beside: Beside | None = None
         self._growth = Growth()
 
     # What the others ask ---------------------------------------------------------------------------------------
@@ -63,8 +66,13 @@ class Candidate:
 
     @property
     def has_child(self) -> bool:
-        """A child is at work: no other may be, or memory would be the sum."""
+        """A trial is at work: no other child may be, or memory would be the sum."""
         return self._shadow is not None
+
+    def stand_aside(self) -> None:
+        """Another child is about to work: the model from before need not listen on meanwhile."""
+        if self._beside is not None:
+            self._beside.stand_aside()
 
     @property
     def progress(self) -> float | None:
@@ -153,6 +161,7 @@ class Candidate:
     def stop(self) -> None:
         """The daemon ends in good order."""
         self._end_trial()
+        self.stand_aside()
         if self._probation is not None and self._slots.state.phase == "probation":
             self._slots.stopped_cleanly(self._probation.watched_s)
 
@@ -242,21 +251,30 @@ class Candidate:
     def _watch(self) -> None:
         state, daemon = self._slots.state, self._daemon
         if self._probation is None:
-            detector = daemon.detector
-            self._probation = Probation(
+            detector, before = daemon.detector, state.before
+            beside = self._beside = Beside(before.path, self._settings.detection, daemon.ring.sample_rate_hz)
+            probation = self._probation = Probation(
                 daemon.choice.model,
                 self._settings.detection,
                 self._settings.updates.probation_s,
-                state.before,
+                before,
                 state.watched_s,
                 alarms=lambda: daemon.desk.alerts,
                 skipped=lambda: detector.skipped,
                 inference_ms=lambda: list(detector.inference_ms),
                 growth_bytes=lambda: self._growth.bytes,
+                beside=lambda: beside.figures,
             )
-            detector.shadow = self._probation.observe
+
+            def observe(window: Window, scores: Scores) -> None:
+                probation.observe(window, scores)
+                beside.offer(window, scores)
+
+            detector.shadow = observe
             return
         probation = self._probation
+        if self._beside is not None:
+            self._beside.turn()
         self._growth.look()
         if why := probation.objection():
             self._take_back(why)
@@ -289,14 +307,16 @@ class Candidate:
         self._switch.to(choice, at_once=True, go_on=self._go_on)
 
     def _end_trial(self) -> None:
-        self._daemon.detector.shadow = None if self._probation is None else self._probation.observe
+        if self._probation is None:
+            self._daemon.detector.shadow = None
         shadow, self._shadow = self._shadow, None
         if shadow is not None:
             shadow.close()
 
     def _end_probation(self) -> None:
         self._daemon.detector.shadow = None
-        self._probation = None
+        self.stand_aside()
+        self._probation = self._beside = None
 
     def _heard_s(self) -> float:
         """Sound heard since the trial began; windows that the energy gate spared count."""
@@ -314,4 +334,5 @@ class Candidate:
             alarms_per_h=daemon.desk.alerts / hours,
             hits=current.hits / max(1, current.windows),
             inference_ms=statistics.median(durations) if len(durations) >= 20 else None,
+            path=daemon.choice.path,
         )

@@ -1,7 +1,7 @@
 """Whether a new model may take the place of the one that runs: what both did on the same sound, as figures.
 
-The same rules hold for the trial (the new model beside the current one) and the probation (the new one alone, against
-what the current one did before). They catch a model that is broken, not one that is a little worse: that is for the
+The same rules hold for the trial (the new model beside the current one) and the probation (the one from before beside
+the new one). They catch a model that is broken, not one that is a little worse: that is for the
 maintainers' gate, on far more sound than one device hears in an hour.
 """
 
@@ -51,6 +51,11 @@ class Figures(BaseModel):
     hop_s: float = 0.24
     growth_bytes: int = 0
     """Memory of the process since before the model was there."""
+
+    def and_then(self, later: "Figures") -> "Figures":
+        """Of both stretches of sound."""
+        summed = {name: getattr(self, name) + getattr(later, name) for name in ("windows", "hits", "events", "wrong")}
+        return later.model_copy(update={**summed, "spread": max(self.spread, later.spread)})
 
 
 class Tally:

@@ -1,4 +1,4 @@
-"""The first hours of a new model that runs: what it does, against what the one before it did.
+"""The first hours of a new model that runs: what it does, against the one before it, which listens on (`beside`).
 
 The listening thread tells it of each window (``observe``); the thread of updates asks (``objection``).
 """
@@ -10,7 +10,7 @@ from edge.audio.frontend import Window
 from edge.detection.model import Model, Scores
 from edge.detection.site import rules_of
 from edge.settings import DetectionSettings
-from edge.updates.model.judgement import Figures, Tally, objection
+from edge.updates.model.judgement import FEWEST_WINDOWS, Figures, Tally, objection
 from edge.updates.model.state import Before
 from edge.upkeep.health import percentile
 
@@ -22,6 +22,9 @@ GRACE_S = 86_400.0
 stay."""
 MOST_SKIPPED = 0.02
 """Share of the windows that were lost because detection did not keep up."""
+
+LEAST_BESIDE = 0.5
+"""Share of the windows that the model from before must have heard too, to be compared on the same sound."""
 
 
 class Probation:
@@ -38,8 +41,10 @@ class Probation:
         skipped: Callable[[], int] = lambda: 0,
         inference_ms: Callable[[], Sequence[float]] = lambda: (),
         growth_bytes: Callable[[], int] = lambda: 0,
+        beside: Callable[[], Figures] = Figures,
     ) -> None:
-        """``watched_s``: sound heard in earlier starts. The callables give the daemon's counts, each since ever."""
+        """``watched_s``: sound heard in earlier starts. The callables give the daemon's counts, each since ever;
+        ``beside`` what the model from before did since this was made."""
         rules = rules_of(model, settings)
         self._tally = Tally(rules, [model.manifest.labels.index(rule.label) for rule in rules])
         self._hop_s = settings.hop_s
@@ -48,6 +53,7 @@ class Probation:
         self._earlier_s = watched_s
         self._alarms, self._skipped, self._inference_ms = alarms, skipped, inference_ms
         self._growth_bytes = growth_bytes
+        self._beside = beside
         self._alarms_at_first, self._skipped_at_first = alarms(), skipped()
         self._began_s = time.monotonic()
 
@@ -80,7 +86,6 @@ class Probation:
 
     def objection(self) -> str:
         """Why the model must be taken back; empty if all is well so far."""
-        heard_h = self.heard_s / 3600
         durations = list(self._inference_ms())
         new = self._tally.figures(
             events=self._alarms() - self._alarms_at_first,
@@ -88,14 +93,7 @@ class Probation:
             hop_s=self._hop_s,
             growth_bytes=self._growth_bytes(),
         )
-        before = self._before
-        usual = Figures(
-            windows=max(1, self._tally.windows),
-            hits=round(before.hits * self._tally.windows),
-            events=before.alarms_per_h * heard_h,
-            inference_ms=before.inference_ms,
-        )
-        if why := objection(new, usual):
+        if why := objection(new, self._usual()):
             return why
         skipped = self._skipped() - self._skipped_at_first
         if skipped > 5 and skipped > MOST_SKIPPED * self._tally.windows:
@@ -103,3 +101,16 @@ class Probation:
         if time.monotonic() - self._began_s > PATIENCE * self._probation_s + GRACE_S:
             return "there was too little sound to judge it by"
         return ""
+
+    def _usual(self) -> Figures:
+        """What the model from before would have done: on the same sound where it listened on, else as it did before."""
+        windows, before, beside = self._tally.windows, self._before, self._beside()
+        if beside.windows >= max(FEWEST_WINDOWS, LEAST_BESIDE * windows):
+            share = max(1.0, windows / beside.windows)
+            return beside.model_copy(update={"events": beside.events * share, "inference_ms": before.inference_ms})
+        return Figures(
+            windows=max(1, windows),
+            hits=round(before.hits * windows),
+            events=before.alarms_per_h * self.heard_s / 3600,
+            inference_ms=before.inference_ms,
+        )

@@ -45,13 +45,21 @@ class Shadow:
     """One trial. Used by one thread, except ``offer``."""
 
     def __init__(
-        self, candidate: Path, sha256: str, current: Path, settings: DetectionSettings, sample_rate_hz: int
+        self,
+        candidate: Path,
+        sha256: str | None,
+        current: Path | None,
+        settings: DetectionSettings,
+        sample_rate_hz: int,
     ) -> None:
-        """Raises OSError: the child cannot be started."""
+        """Without ``sha256`` and ``current`` nothing is checked: what runs already, or ran, only listens along.
+
+        Raises OSError: the child cannot be started.
+        """
         orders = {
             "candidate": str(candidate),
             "sha256": sha256,
-            "current": str(current),
+            "current": None if current is None else str(current),
             "detection": settings.model_dump(mode="json"),
             "sample_rate_hz": sample_rate_hz,
         }
@@ -59,6 +67,8 @@ class Shadow:
         self.dropped = 0
         """Windows that the child had no room for."""
         self.checked: dict[str, Any] | None = None
+        self.beside: Figures | None = None
+        """Of a model that only listens along, so far."""
         self._figures: dict[str, Any] | None = None
         self._lock = threading.Lock()
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -148,6 +158,8 @@ class Shadow:
                 raise Refused(str(said["refused"])[:500])
             if "checked" in said:
                 self.checked = dict(said["checked"])
+            elif "beside" in said:
+                self.beside = Figures.model_validate(said["beside"])
             elif "figures" in said:
                 self._figures = dict(said["figures"])
         except (ValueError, TypeError) as error:

@@ -74,6 +74,8 @@ class Before(_Kept):
     hits: float = Field(default=0.0, ge=0, le=1)
     """Share of the windows at or above a threshold."""
     inference_ms: float | None = None
+    path: Path | None = None
+    """Its file, so that it can listen on beside the new one."""
 
 
 class State(_Kept):

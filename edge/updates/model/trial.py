@@ -1,7 +1,10 @@
 """The child in which a new model is tried: it may crash, hang or eat memory here, and the daemon goes on.
 
 Started by ``shadow`` with its orders as JSON in the first argument; standard input is the socket on which
-the daemon hands over what it hears, one packet a window. In order:
+the daemon hands over what it hears, one packet a window.
+
+Without a current model to compare it with it is the model from before, which only listens along (`beside`): that is 2
+alone, and every two seconds → ``{"beside": {…}}``. Otherwise, in order:
 
 1. What ``verify`` checks (digest, front end, golden vectors), and what only a comparison with the current model shows:
    labels, time and memory, that it is no constant, that it hears what the current model hears. → ``{"checked": {…}}``
@@ -21,6 +24,7 @@ import socket
 import statistics
 import struct
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -81,6 +85,10 @@ def main(orders: dict[str, Any]) -> None:
     _limit(ADDRESS_SPACE_BYTES)
     try:
         data = read_bytes(Path(orders["candidate"]))
+        rate = int(orders["sample_rate_hz"])
+        if orders["current"] is None:
+            accompany(load_bytes(data, "the model from before"), settings, rate)
+            return
         if sha256(data).hexdigest() != orders["sha256"]:
             refuse("the file in the slot is not the one that was downloaded")
         if not has_manifest(data):
@@ -99,10 +107,9 @@ def main(orders: dict[str, Any]) -> None:
             refuse(why)
         say(checked={"inference_ms": new_ms, "current_ms": current_ms, "growth_bytes": growth_bytes})
         del data, current_data, windows
-        rate = int(orders["sample_rate_hz"])
         tallies = [Tally(*_columns(model, settings), _timing(model, settings, rate)) for model in (new, current)]
         del current
-        listen(new, tallies[0], tallies[1])
+        listen(new, tallies[0], tallies[1], lambda: say(windows=tallies[0].windows))
         growth_bytes = max(growth_bytes, _resident_bytes() - before_bytes)
         say(
             figures={
@@ -169,7 +176,14 @@ def timing(new: Model, current: Model, windows: list[Window]) -> tuple[float | N
     return tuple(statistics.median(times) if times else None for times in took)  # type: ignore[return-value]
 
 
-def listen(new: Model, tally: Tally, current_tally: Tally) -> None:
+def accompany(model: Model, settings: DetectionSettings, rate: int) -> None:
+    """Listen along and tell how it goes, until the daemon ends the packets. Nothing is said of the running model."""
+    tally = Tally(*_columns(model, settings), _timing(model, settings, rate))
+    say(checked={})
+    listen(model, tally, None, lambda: say(beside=tally.figures(hop_s=settings.hop_s).model_dump()))
+
+
+def listen(new: Model, tally: Tally, current_tally: Tally | None, speak: Callable[[], None]) -> None:
     """Score what the daemon hears until it ends the packets."""
     source = socket.socket(fileno=os.dup(0))
     source.settimeout(ALIVE_EVERY_S)
@@ -183,12 +197,13 @@ def listen(new: Model, tally: Tally, current_tally: Tally) -> None:
         if packet:
             start, labels, patch = unpack(packet)
             tally.observe(start, new.score(Window(start, patch, silence, 0)).labels)
-            current_tally.observe(start, labels)
+            if current_tally is not None:
+                current_tally.observe(start, labels)
         elif packet is not None:
             return
         if monotonic() - said_s >= ALIVE_EVERY_S:
             said_s = monotonic()
-            say(windows=tally.windows)
+            speak()
 
 
 def _columns(model: Model, settings: DetectionSettings) -> tuple[list[Any], list[int]]:

@@ -8,7 +8,7 @@ import pytest
 from edge.audio.frontend import Window
 from edge.detection.model import Scores, load_bytes
 from edge.settings import DetectionSettings
-from edge.updates.model.judgement import LARGEST_GROWTH_BYTES
+from edge.updates.model.judgement import LARGEST_GROWTH_BYTES, Figures
 from edge.updates.model.probation import GRACE_S, Probation
 from edge.updates.model.state import Before
 from tests.edge.updates.candidates import candidate
@@ -23,6 +23,7 @@ class Daemon:
     def __init__(self) -> None:
         self.alarms = self.skipped = self.growth_bytes = 0
         self.inference_ms = [1.0] * 100
+        self.beside = Figures()
 
     def probation(self, probation_s: float = 3600.0, watched_s: float = 0.0) -> Probation:
         return Probation(
@@ -35,6 +36,7 @@ class Daemon:
             skipped=lambda: self.skipped,
             inference_ms=lambda: self.inference_ms,
             growth_bytes=lambda: self.growth_bytes,
+            beside=lambda: self.beside,
         )
 
 
@@ -99,6 +101,39 @@ def test_as_many_alarms_as_the_model_before_had_are_no_reason() -> None:
     hear(probation, 15_000)  # an hour
     daemon.alarms = 5
     assert probation.objection() == ""
+
+
+def test_a_storm_that_the_model_before_hears_too_is_not_held_against_the_new_one() -> None:
+    daemon = Daemon()
+    probation = daemon.probation()
+    hear(probation, 3600, lambda n: 0.9 if n % 5 == 0 else 0.01)
+    daemon.alarms = 30
+    assert "over its threshold" in probation.objection(), "before the switch it was quiet"
+    daemon.beside = Figures(windows=3000, hits=500, events=20, spread=0.9)
+    assert probation.objection() == ""
+    daemon.beside = Figures(windows=3000, hits=5, events=0, spread=0.9)
+    assert "over its threshold" in probation.objection()
+
+
+def test_the_one_before_counts_by_the_same_sound_even_where_it_used_to_alarm_often() -> None:
+    daemon = Daemon()
+    probation = daemon.probation()
+    hear(probation, 15_000)
+    daemon.alarms = 9
+    assert probation.objection() == "", "two an hour were usual"
+    daemon.beside = Figures(windows=15_000, hits=2, events=1)
+    assert "would have alarmed 9 times; the current model 1 times" in probation.objection()
+    daemon.beside = Figures(windows=7400, hits=2, events=1)
+    assert probation.objection() == "", "it has heard too little of it"
+
+
+def test_scores_that_stand_still_while_the_one_before_hears_something_take_it_back() -> None:
+    daemon = Daemon()
+    probation = daemon.probation()
+    hear(probation, 100)
+    assert probation.objection() == "", "on quiet sound good ones may"
+    daemon.beside = Figures(windows=100, spread=0.3)
+    assert "gave the same scores" in probation.objection()
 
 
 def test_without_sound_it_does_not_last_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
