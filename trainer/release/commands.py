@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.failing import fail, harmless, who
-from trainer.release import online_commands, provision_commands
+from trainer.release import maintainer_commands, online_commands, provision_commands
 from trainer.release.options import (
     HERE,
     RUNS_OUT,
-    WAITS,
     ChannelName,
     Config,
     Fraction,
@@ -24,13 +23,12 @@ from trainer.release.options import (
     RoleName,
     ToChannel,
     clear_errors,
+    finish,
     say,
 )
 
 if TYPE_CHECKING:
     from trainer.release.chain import Kind
-    from trainer.release.change import Change
-    from trainer.release.session import Session
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Releases over the air, signed and staged.")
 for command in (
@@ -42,8 +40,10 @@ for command in (
     online_commands.hint,
     provision_commands.wheelhouse,
     provision_commands.bundle,
+    maintainer_commands.threshold,
 ):
     app.command()(command)
+app.add_typer(maintainer_commands.app, name="maintainer")
 
 
 @app.command()
@@ -121,7 +121,7 @@ def sign(
         if not yes and waiting.lacking(opened.chain) and not typer.confirm("sign this?", err=True):
             fail("release sign", "not signed")
         done = opened.sign(waiting, keyring(key or [], passphrase_file), say)
-        _finish(opened, waiting, done)
+        finish(opened, waiting, done)
 
 
 @app.command()
@@ -142,7 +142,7 @@ def resign(
         if offline:
             opened.refuse_waiting()
             one = offline_change(opened.chain, opened.online, who(), opened.now)
-            _finish(opened, one, opened.sign(one, keyring(key or [], passphrase_file), say))
+            finish(opened, one, opened.sign(one, keyring(key or [], passphrase_file), say))
             return
         stamp = resign_online(opened.chain, opened.online).timestamp.signed
         typer.echo(f"timestamp {stamp.version} holds until {stamp.expires:%Y-%m-%d %H:%M} UTC")
@@ -172,7 +172,7 @@ def rotate_key(
         one, ring = beginning.rotate(
             opened, role, key_of, new, lost, keyring(key or [], passphrase_file), passphrase_file
         )
-        _finish(opened, one, opened.sign(one, ring, say))
+        finish(opened, one, opened.sign(one, ring, say))
 
 
 @app.command()
@@ -195,7 +195,7 @@ def floor(
             fail("release floor", "give --model, --program or --overlay with the number of the oldest that may run")
         opened.refuse_waiting()
         one = floor_raised(opened.chain, floors, who(), opened.now, opened.online)
-        _finish(opened, one, opened.sign(one, keyring(key or [], passphrase_file), say))
+        finish(opened, one, opened.sign(one, keyring(key or [], passphrase_file), say))
 
 
 def _publish(
@@ -223,15 +223,4 @@ def _publish(
             typer.echo(f"signed before, so no maintainer is needed: on {channel} for {fraction:.0%} now")
             send(opened.settings, [channel], say)
             return
-        _finish(opened, one, opened.sign(one, keyring(key or [], passphrase_file), say))
-
-
-def _finish(opened: "Session", one: "Change", done: bool) -> None:
-    from trainer.release.session import channels_of
-    from trainer.release.session import hint as send
-
-    if not done:
-        raise typer.Exit(WAITS)
-    typer.echo(f"out: {one.what}")
-    if channels := channels_of(one):
-        send(opened.settings, channels, say)
+        finish(opened, one, opened.sign(one, keyring(key or [], passphrase_file), say))

@@ -4,11 +4,15 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from trainer.failing import fail, said
+
+if TYPE_CHECKING:
+    from trainer.release.change import Change
+    from trainer.release.session import Session
 
 WAITS, RUNS_OUT, INTERRUPTED = 3, 4, 130
 ChannelName = Literal["stable", "beta", "canary"]
@@ -50,3 +54,15 @@ def clear_errors(command: str) -> Iterator[None]:
 
 def say(message: str) -> None:
     typer.echo(message, err=True)
+
+
+def finish(opened: "Session", one: "Change", done: bool) -> None:
+    """After a change was signed: it is out, and devices are told; or it waits for others."""
+    from trainer.release.session import channels_of
+    from trainer.release.session import hint as send
+
+    if not done:
+        raise typer.Exit(WAITS)
+    typer.echo(f"out: {one.what}")
+    if channels := channels_of(one):
+        send(opened.settings, channels, say)
