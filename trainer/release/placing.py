@@ -115,7 +115,9 @@ def _refuse_too_long(root: "Metadata[Any]", snapshot: "Metadata[Any]", *targets:
     for metadata, limit in (*most, *((one, DEVICES.targets_bytes) for one in targets)):
         if (length := len(metadata.to_bytes())) > limit:
             raise ReleaseError(
-                f"{metadata.signed.type} metadata would have {length} bytes, and devices read {limit} at most"
+                f"{metadata.signed.type} metadata would have {length} bytes, and devices read {limit} at most, so "
+                "nothing was changed; drop the change with `ecosight-trainer release sign --discard`. `publish` makes "
+                "room before it comes to this"
             )
 
 

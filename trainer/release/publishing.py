@@ -11,7 +11,8 @@ from trainer.release import ReleaseError
 from trainer.release.chain import CHANNELS, KINDS, Chain, Kind, stored
 from trainer.release.change import Change, Intent
 from trainer.release.contents import Content
-from trainer.release.placing import Online, put_file
+from trainer.release.forgetting import forget
+from trainer.release.placing import DEVICES, Online, put_file
 from trainer.release.rotation import renewed
 from trainer.release.stages import refuse_under_floor
 
@@ -89,7 +90,11 @@ def prepare(chain: Chain, content: Content, asked: Asked, online: Online, make_d
     for path, data in files.items():
         put_file(chain.place, path, data)
         targets[path] = _target(path, data, custom.get(path))
+    given = {target for channel in CHANNELS for target in _given_out(chain, channel)}
+    gone = forget(chain, metadata[MODELS_ROLE], {*given, content.target}, DEVICES.targets_bytes)
     what = f"publish {content.title} on {asked.channel} for {asked.fraction:.0%}"
+    if gone:
+        what += f", and sign no more the oldest {len(gone)}, up to {gone[-1].title}"
     return Change(what, asked.by, asked.at, metadata, (asked.intent(content.kind, content.target),))
 
 
