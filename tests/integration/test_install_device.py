@@ -198,14 +198,31 @@ def test_a_mistaken_option_is_named(tmp_path: Path, arguments: list[str], word: 
     assert not (tmp_path / "root").exists()
 
 
+def installed_as_before_there_were_two(root: Path) -> None:
+    """One environment, in ``/opt/ecosight`` itself."""
+    opt = root / "opt/ecosight"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", str(opt)], check=True, timeout=280)
+    for name in ("ecosight-edge", "ecosight-convert", "ecosight-trainer"):
+        (opt / "bin" / name).write_text("#!/bin/sh\necho old\n")
+        (opt / "bin" / name).chmod(0o755)
+
+
 @pytest.mark.long
-def test_a_bare_folder_becomes_a_working_program(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("before", ["nothing", "one environment"])
+def test_a_bare_folder_or_an_old_installation_becomes_a_working_program(tmp_path: Path, before: str) -> None:
+    if before == "one environment":
+        installed_as_before_there_were_two(tmp_path)
     command = [str(SCRIPT), "--root", str(tmp_path), "--site", "ridge", "--device", "cedar"]
     subprocess.run(command, check=True, timeout=280)
     program = tmp_path / "opt/ecosight/bin/ecosight-edge"
     configuration = tmp_path / "etc/ecosight/edge.yaml"
     shown = subprocess.run([program, "config", "check", "--config", configuration], capture_output=True, text=True)
     assert "site ridge, device cedar" in shown.stdout
+    opt = tmp_path / "opt/ecosight"
+    assert {path.name for path in opt.iterdir()} == {"a", "bin", "current", "before-start", "update-program"}
+    assert {path.name for path in (opt / "bin").iterdir()} == {"ecosight-edge", "ecosight-convert", "ecosight-trainer"}
+    assert all(path.is_symlink() for path in (opt / "bin").iterdir())
 
 
 BUNDLE = {
