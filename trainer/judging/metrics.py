@@ -197,6 +197,7 @@ class JudgedModel(_Part):
 
 class Speed(_Part):
     ms_per_window: float
+    """Of the CPU."""
     against: str
     """The model that was timed in turns with it."""
     ratio: float

@@ -133,7 +133,7 @@ def _document(outcome: "Outcome", request: Request, seconds: dict[str, float]) -
         "measured_per_hour": round(shipped.false_alarms.per_hour, 4),
         "gate_passed": gate.passed if gate else None,
         "gate_broken": [rule.name for rule in gate.rules if not rule.passed] if gate else [],
-        "forced": bool(gate and not gate.passed and outcome.status == "in use"),
+        "forced": outcome.forced,
         "notes": metrics.notes,
         "seconds": seconds,
     }

@@ -55,6 +55,8 @@ class Outcome:
     folder: Path | None = None
     is_new: bool = False
     """Whether such a model had not been there."""
+    forced: bool = False
+    """This run put it to use past a closed gate."""
 
 
 class _Run:
@@ -200,7 +202,7 @@ class _Run:
         except RefusedError as error:
             telling.say(str(error))
             return Outcome("refused", **ended)
-        return Outcome("in use", **ended)
+        return Outcome("in use", forced=not gate.passed, **ended)
 
 
 def retrain(request: Request, telling: Telling, now: datetime | None = None) -> Outcome:

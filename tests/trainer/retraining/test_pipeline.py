@@ -152,8 +152,11 @@ def test_force_puts_a_refused_model_to_use_and_the_log_keeps_it(home: Home, monk
     assert [(entry.action, entry.version) for entry in read(home.models)[-1:]] == [("refused", refused.version)]
     forced = retrain(replace(asked, force=True), telling)
     assert (forced.status, forced.version, forced.is_new) == ("in use", refused.version, False)
+    assert forced.forced
     assert read(home.models)[-1].forced
     assert read(home.models)[-1].reason == "a try"
+    again = retrain(replace(asked, force=False), telling)
+    assert (again.status, again.forced) == ("in use", False), "nobody forced what was in use already"
 
 
 def test_what_may_not_be_passed_on_is_learned_from_and_said_so_or_left_out(home: Home) -> None:
