@@ -29,7 +29,7 @@ USUAL_PARTS_MIB = (5, 8, 10, 15, 16, 32, 50, 64, 100, 128, 256, 512, 1024)
 NEXT_STEP = {
     "bad_credentials": "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "not_allowed": "allow this key to list, get and put objects of the bucket",
-    "no_such_bucket": "create the bucket, or correct S3_BUCKET",
+    "no_such_bucket": "create the bucket, or correct its name",
     "wrong_region": "correct AWS_REGION",
     "dns": "check the host in AWS_ENDPOINT_URL",
     "refused": "is the server running, and the port in AWS_ENDPOINT_URL right?",

@@ -5,6 +5,7 @@ take some 40 MiB beside TUF's. A bucket that anybody may read needs neither: giv
 """
 
 import os
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -62,9 +63,18 @@ def address(url: str, store: S3Settings) -> str:
     prefix = quote(parts.path.strip("/"))
     endpoint = urlsplit(store.endpoint_url or f"https://s3.{store.region}.amazonaws.com")
     path = endpoint.path.rstrip("/")
-    if store.path_style:
+    if store.path_style or _is_address(endpoint.hostname or ""):
         return f"{endpoint.scheme}://{endpoint.netloc}{path}/{parts.netloc}/{prefix}".rstrip("/")
     return f"{endpoint.scheme}://{parts.netloc}.{endpoint.netloc}{path}/{prefix}".rstrip("/")
+
+
+def _is_address(host: str) -> bool:
+    """Nothing can stand before an IP address; botocore knows that too."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _credentials(store: S3Settings) -> Any:

@@ -73,6 +73,8 @@ def test_keys_that_are_not_there_are_asked_for(
         ("s3://forest/a/b/", S3Settings(region="eu-west-1"), "https://forest.s3.eu-west-1.amazonaws.com/a/b"),
         ("s3://forest", S3Settings(endpoint_url="http://minio:9000/", path_style=True), "http://minio:9000/forest"),
         ("s3://forest/x", S3Settings(endpoint_url="https://store.example"), "https://forest.store.example/x"),
+        ("s3://forest/x", S3Settings(endpoint_url="http://10.0.0.5:9000"), "http://10.0.0.5:9000/forest/x"),
+        ("s3://forest/x", S3Settings(endpoint_url="http://[fd00::5]:9000"), "http://[fd00::5]:9000/forest/x"),
     ],
 )
 def test_an_s3_address_is_where_the_server_has_it(url: str, store: S3Settings, expected: str) -> None:
