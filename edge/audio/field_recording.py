@@ -6,7 +6,6 @@ belongs to one recording and never stands on both sides of a split.
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import re
@@ -24,6 +23,7 @@ from edge.audio.capture import Capture
 from edge.audio.clock import Clock
 from edge.audio.ring import Overwritten, Ring
 from edge.audio.source import SourceError, open_source
+from edge.digest import sha256_of
 from edge.durable import make_folder, place, stage
 from edge.redaction import without_passwords
 from edge.settings import AudioSettings, EdgeSettings
@@ -124,7 +124,7 @@ def record_field(
         settings, label, note, source.description, rate_hz, tally, [problem for problem in said if problem]
     )
     metadata["started"] = began.model_dump(mode="json")
-    metadata["sha256"] = _sha256(staged)
+    metadata["sha256"] = sha256_of(staged)
     description = path.with_suffix(".json")
     text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
     stage(description, lambda part: _write_text(part, text))
@@ -215,11 +215,6 @@ def _metadata(
 
 def _dbfs(amplitude: float) -> float:
     return 20 * math.log10(max(amplitude, 1e-6))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -20,9 +20,9 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from edge.delivery.messages import Moment
-from edge.durable import commit_bytes, make_folder
 from edge.settings import EdgeSettings
 from edge.settings_file import environment_name
+from edge.updates import state_file
 from edge.updates.release import Overlay, Sha256, TargetPath
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ KEYS = {"threshold_offset": "detection.threshold_offset", "hop_s": "detection.ho
 """Fields of an overlay, and the settings that they change. ``mute_until`` is no setting: nothing else can mute."""
 MOST_STARTS = 3
 FAILURES_KEPT = 20
-LARGEST_BYTES = 1 << 20
 
 
 class Held(BaseModel):
@@ -87,20 +86,15 @@ def read(state_dir: Path) -> OverlayState:
     """What holds on this device. A file that is damaged holds nothing: the configuration alone is always good."""
     path = state_dir / "updates" / NAME
     try:
-        with path.open("rb") as file:
-            return OverlayState.model_validate_json(file.read(LARGEST_BYTES))
-    except FileNotFoundError:
-        return OverlayState()
-    except (OSError, ValidationError) as error:
-        log.error("%s cannot be read, so no overlay holds: %s", path, error)
+        return state_file.read(OverlayState, path)
+    except (OSError, ValueError) as error:
+        log.error("%s cannot be used, so no overlay holds: %s", path, error)
         return OverlayState()
 
 
 def write(state_dir: Path, state: OverlayState) -> None:
     """Raises OSError; the file is as it was then."""
-    path = state_dir / "updates" / NAME
-    make_folder(path.parent)
-    commit_bytes(path, state.model_dump_json(indent=1).encode())
+    state_file.write(state_dir / "updates" / NAME, state)
 
 
 def laid_over(settings: EdgeSettings, environment: Mapping[str, str]) -> EdgeSettings:

@@ -21,9 +21,9 @@ from typing import Literal
 import numpy as np
 
 from edge.audio.logmel import SAMPLE_RATE_HZ
+from edge.digest import sha256_of
 from trainer.data.clip import Clip
 from trainer.data.split import part_of
-from trainer.digest import sha256_of
 from trainer.judging.sounds import LEAD_S as OWN_NOISE_S
 from trainer.judging.sounds import LISTED, Shot, Sound, SoundError, Sounds, read_sounds, write_list
 from trainer.learning.learner import AMBIGUOUS, CITY

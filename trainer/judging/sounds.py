@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trainer.digest import sha256_of
+from edge.digest import sha256_of
 
 LISTED = "sounds.json"
 LEAD_S = 2.0

@@ -23,8 +23,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from edge.digest import sha256_of
 from edge.durable import commit_bytes, make_folder, sync
-from trainer.digest import sha256_of
 
 CURRENT = "current"
 FILES = "files.json"

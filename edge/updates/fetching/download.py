@@ -6,13 +6,13 @@ at the end does not come out, and everything is loaded once more from the beginn
 """
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge import durable
+from edge.digest import sha256_of
 from edge.updates.fetching.fetcher import Fetcher
 from edge.updates.fetching.light_tuf import exceptions
 from edge.updates.fetching.refusal import Refusal, is_full
@@ -88,8 +88,7 @@ def download(fetcher: Fetcher, file: SignedFile, told: Callable[[int], None] = l
 def digest(path: Path) -> str:
     """SHA-256 in hex; empty where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return ""
 

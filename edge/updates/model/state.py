@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from edge.durable import commit_bytes, make_folder
+from edge.updates import state_file
 from edge.updates.offer import Release
 from edge.updates.release import Floor, Sha256, TargetPath
 
@@ -30,7 +30,6 @@ FOLDER = "updates"
 NAME = "state.json"
 FAILURES_KEPT = 20
 HISTORY_KEPT = 50
-LARGEST_BYTES = 1 << 20
 DIE_AT = "ECOSIGHT_DIE_AT"
 """For tests: the process kills itself at the step of this name, as a power cut would."""
 
@@ -141,15 +140,7 @@ def read(state_dir: Path) -> State:
         ValueError: the file is there and damaged.
         OSError: it is there and cannot be read.
     """
-    try:
-        with (folder(state_dir) / NAME).open("rb") as file:
-            content = file.read(LARGEST_BYTES)
-    except FileNotFoundError:
-        return State()
-    try:
-        return State.model_validate_json(content)
-    except ValidationError as error:
-        raise ValueError(f"{folder(state_dir) / NAME} is damaged: {error.errors()[0]['msg']}") from error
+    return state_file.read(State, folder(state_dir) / NAME)
 
 
 def look(state_dir: Path) -> State:
@@ -162,8 +153,7 @@ def look(state_dir: Path) -> State:
 
 def write(state_dir: Path, state: State) -> None:
     """Raises OSError; the file is as it was then."""
-    make_folder(folder(state_dir))
-    commit_bytes(folder(state_dir) / NAME, state.model_dump_json(indent=1).encode())
+    state_file.write(folder(state_dir) / NAME, state)
 
 
 def set_aside(state_dir: Path) -> Path | None:

@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from edge.durable import commit_bytes, sync
+from edge.updates import state_file
 from edge.updates.program.environments import SLOTS
 
 Phase = Literal["idle", "installing", "probation", "failed"]
@@ -108,28 +109,26 @@ class Records:
         """A damaged file is set aside and begun anew: the worst is that a bad program is tried once more."""
         path = self.folder / "state.json"
         try:
-            return State.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return State()
-        except ValidationError:
+            return state_file.read(State, path)
+        except ValueError:
             path.replace(path.with_suffix(".damaged"))
             return State()
 
     def keep(self, state: State) -> None:
-        commit_bytes(self.folder / "state.json", state.model_dump_json().encode())
+        state_file.write(self.folder / "state.json", state)
 
     def tell(self, state: Phase, version: str = "", error: str = "") -> None:
         """For everybody who asks what the update is doing."""
         status = Status(state=state, version=version, error=error, at=datetime.now(UTC))
         path = self.folder / "status.json"
-        commit_bytes(path, status.model_dump_json().encode())
+        state_file.write(path, status)
         path.chmod(0o644)
 
     def status(self) -> Status:
         """What was told last. Readable to everybody; never raises."""
         try:
-            return Status.model_validate_json((self.folder / "status.json").read_bytes())
-        except (OSError, ValidationError):
+            return state_file.read(Status, self.folder / "status.json")
+        except (OSError, ValueError):
             return Status()
 
     def _read(self, name: str) -> Trial | None:

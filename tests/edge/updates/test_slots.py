@@ -131,7 +131,7 @@ def test_where_a_start_cannot_be_counted_the_model_from_before_runs(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge.updates.model.state.commit_bytes", full)
+    monkeypatch.setattr("edge.updates.state_file.commit_bytes", full)
     slots.begin()
     assert choose(None, slots.state_dir, state=slots.state).model.sha256 == digest(ONE)
     assert slots.unsaved

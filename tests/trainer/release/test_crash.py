@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from edge.detection import verify
+from edge.digest import sha256_of
 from edge.updates.fetching import deltas
 from tests.edge.updates.simulated_repository import Served
 from tests.trainer.release.conftest import copy
 from tests.trainer.release.making import PASSPHRASE, Device, Releases
-from trainer.digest import sha256_of
 from trainer.release import places
 
 
