@@ -132,7 +132,9 @@ class FrontEnd:
         if len(frames) == 0:
             return []
         if self._resampler is not None:
-            frames = self._resampler.resample_chunk(np.ascontiguousarray(frames, np.float32))
+            # As a column: soxr would make one of it, and undo that at length.
+            column = np.ascontiguousarray(frames, np.float32)[:, np.newaxis]
+            frames = self._resampler.resample_chunk(column)[:, 0]
         windows = self._take(frames)
         if windows:
             self._learn_lag()

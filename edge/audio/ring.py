@@ -119,7 +119,8 @@ class Ring:
             at = start % self.capacity
             first = min(len(copy), self.capacity - at)
             copy[:first] = self._frames[at : at + first]
-            copy[first:] = self._frames[: len(copy) - first]
+            if first < len(copy):
+                copy[first:] = self._frames[: len(copy) - first]
         if start < self.oldest:
             self.overruns += 1
             raise Overwritten(f"frame {start} has left the ring (oldest is {self.oldest})")

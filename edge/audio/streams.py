@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ STALLED_S = 8.0
 LOOK_S = 0.5
 """How often a silent pipe looks whether it should stop."""
 BYTES_OF = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
+_INTEGERS: dict[str, tuple[np.dtype[Any], np.float32]] = {
+    "s16le": (np.dtype("<i2"), np.float32(2**-15)),
+    "s32le": (np.dtype("<i4"), np.float32(2**-31)),
+}
 
 
 def decode(data: bytes | memoryview, sample_format: str) -> NDArray[np.float32]:
@@ -35,8 +39,11 @@ def decode(data: bytes | memoryview, sample_format: str) -> NDArray[np.float32]:
         padded = np.zeros((len(data) // 3, 4), np.uint8)
         padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         return (padded.view("<i4")[:, 0] / np.float32(2**31)).astype(np.float32, copy=False)
-    kind, full_scale = ("<i2", 2**15) if sample_format == "s16le" else ("<i4", 2**31)
-    return (np.frombuffer(data, kind) / np.float32(full_scale)).astype(np.float32, copy=False)
+    kind, step = _INTEGERS[sample_format]
+    # Two plain loops: one over mixed types goes piece by piece through numpy's buffers.
+    samples = np.frombuffer(data, kind).astype(np.float32)
+    samples *= step
+    return samples
 
 
 class _Pipe:
