@@ -1,7 +1,8 @@
 """Builds the stages, starts them, watches them, stops them; nothing else. ``edge.service`` is the process around it.
 
-Threads: the capture thread fills the ring; the listening thread scores windows and commits alerts; clips,
-storage and MQTT have one of their own; the main thread sees to signals, health and the watchdog.
+Threads: the capture thread (for a microphone, PortAudio's) fills the ring and, while that is quick, scores the window
+that it completed; the listening thread scores otherwise, and commits alerts; clips, storage and MQTT have one of their
+own; the main thread sees to signals, health and the watchdog.
 """
 
 import logging
@@ -22,6 +23,7 @@ from edge.delivery.storage import Storage
 from edge.detection.choice import Choice, choose
 from edge.detection.detector import Detector
 from edge.detection.site import Site
+from edge.listening import Listening
 from edge.orders import Orders
 from edge.reporting import Reporting
 from edge.settings import EdgeSettings
@@ -37,7 +39,6 @@ from edge.upkeep.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-TICK_S = 1.0
 PRUNE_EVERY_S = 3600.0
 STOP_S = 4.0
 """A stop is clean within 5 s; this is what the stages may take of it."""
@@ -68,16 +69,13 @@ class Daemon:
         self.started_s = process_started_s
         self.first_window_s: float | None = None
         self.watchdog = watchdog
-        self._wake = wake
+        self.wake = wake
         self.source_hangs = False
         """The source did not come back when it was stopped: the process must not wait for it at its end."""
         self._stop = threading.Event()
         self._listening_over = threading.Event()
         self._audio_changed = threading.Event()
         self._prune_s = process_started_s + PRUNE_EVERY_S
-        self._listen_beat = 0
-        self._ended_at = 0
-        """Ring position at which a loss of sound ended the open events; once for each loss."""
         # Sound first: a window needs a second of it, and the model is verified and loaded meanwhile.
         block_s = block_s_for(settings.detection.hop_s)
         source = open_source(settings.audio, block_s)
@@ -123,6 +121,15 @@ class Daemon:
         installs = settings.updates.programs and self.program.installed_by_root
         self.updates = Updates(self, slots, [self.overlay, self.program] if installs else [self.overlay])
         self.reporting = Reporting(self)
+        self.listening = Listening(
+            self.detector,
+            self.ring,
+            self.desk.on_events,
+            self.updates.switch,
+            self._on_turn,
+            silence_s=max(settings.detection.merge_s, settings.audio.no_audio_after_s),
+            block_s=block_s if paced else 0.0,
+        )
         self._listener = threading.Thread(target=self._listen, name="listen", daemon=True)
 
     def start(self) -> None:
@@ -136,13 +143,14 @@ class Daemon:
             self.mqtt.publish_retained("location", LocationReport(place=self.sender.place).to_json())
         self.clips.start()
         self._listener.start()
+        self.capture.on_sound = self.listening.on_sound
         self.mqtt.start()
         self.storage.start()
         self.reporting.start()
         self.updates.start()
         beats: dict[str, Callable[[], int]] = {
             "capture": lambda: self.capture.beat,
-            "listen": lambda: self._listen_beat,
+            "listen": lambda: self.listening.beat,
             "clips": lambda: self.clips.beat,
             "mqtt": lambda: self.mqtt.beat,
             "storage": lambda: self.storage.beat,
@@ -154,7 +162,7 @@ class Daemon:
         log.info("listening: model %s %s, hop %g s", model.name.name, model.name.version, self.settings.detection.hop_s)
 
     def tick(self) -> bool:
-        """The main thread's part, every two seconds or so. False when the recording has ended or a stage died."""
+        """The main thread's part, every five seconds or so. False when the recording has ended or a stage died."""
         self.watchdog.tick()
         if self.clock.poll() and self.clock.synchronised:
             corrected = self.desk.correct_times()
@@ -168,6 +176,11 @@ class Daemon:
             self.reporting.due_at_once = True
         self.reporting.tick()
         return not self._listening_over.is_set()
+
+    @property
+    def due_in_s(self) -> float:
+        """Until ``tick`` has something to do that cannot wait."""
+        return min(self.reporting.due_in_s, self.watchdog.due_in_s)
 
     @property
     def failed(self) -> bool:
@@ -184,6 +197,7 @@ class Daemon:
         for name in STAGES:
             self.watchdog.forget(name)
         self._stop.set()
+        self.listening.stop()
         self.updates.stop(min(0.5, left_s()))
         self.source_hangs = not self.capture.stop(min(1.0, left_s()))
         self.ring.close()
@@ -203,41 +217,24 @@ class Daemon:
 
     def _listen(self) -> None:
         try:
-            while not self._stop.is_set():
-                self._listen_beat += 1
-                if self.updates.switch.wanted:
-                    self.updates.switch.turn()
-                events = self.detector.advance(timeout_s=TICK_S)
-                if self.clips.busy:
-                    self.clips.look()
-                if self.first_window_s is None and self.detector.windows + self.detector.gated:
-                    self.first_window_s = time.monotonic() - self.started_s
-                    log.info("first window scored %.2f s after the start of the process", self.first_window_s)
-                if events:
-                    self.desk.on_events(events)
-                elif self.ring.closed and self.detector.position >= self.ring.end:
-                    break
-                else:
-                    self._end_events_without_sound()
-            self.desk.on_events(self.detector.finish())
+            self.listening.run()
         except Exception:
             log.exception("detection failed; the service manager starts it again")
         finally:
             self._listening_over.set()
-            self._wake()
+            self.wake()
 
-    def _end_events_without_sound(self) -> None:
-        """Scores end events; without sound there are none, and an event must not stay open until it returns."""
-        silent_s = time.monotonic() - self.ring.newest_at_s
-        patience_s = max(self.settings.detection.merge_s, self.settings.audio.no_audio_after_s)
-        if silent_s > patience_s and self.detector.position != self._ended_at:
-            self._ended_at = self.detector.position
-            self.desk.on_events(self.detector.finish())
+    def _on_turn(self) -> None:
+        if self.clips.busy:
+            self.clips.look()
+        if self.first_window_s is None and self.detector.windows + self.detector.gated:
+            self.first_window_s = time.monotonic() - self.started_s
+            log.info("first window scored %.2f s after the start of the process", self.first_window_s)
 
     def _on_audio_state(self, problem: str | None) -> None:
         # Told by a capture thread; published by the main one.
         self._audio_changed.set()
-        self._wake()
+        self.wake()
         log.log(logging.WARNING if problem else logging.INFO, "audio: %s", problem or "ok")
 
     def _on_hint(self, payload: bytes) -> None:

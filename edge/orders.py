@@ -76,6 +76,7 @@ class Orders:
 
     def _restart(self) -> Result:
         self.restart_wanted.set()
+        self._daemon.wake()
         return {}
 
     def _upload(self, alert_id: str) -> str:

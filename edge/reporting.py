@@ -30,7 +30,7 @@ def _leave_for_this_machine(report: Health) -> None:
 
 
 class Reporting:
-    """Run by the main thread, once a second."""
+    """Run by the main thread."""
 
     def __init__(self, daemon: "Daemon") -> None:
         self._daemon = daemon
@@ -47,6 +47,11 @@ class Reporting:
     def problems(self) -> list[str]:
         """Of the metrics page."""
         return self._metrics.problems if self._metrics is not None else []
+
+    @property
+    def due_in_s(self) -> float:
+        """Until the next message."""
+        return max(0.0, self._due_s - time.monotonic())
 
     def start(self) -> None:
         if self._metrics is not None:

@@ -24,8 +24,8 @@ from edge.upkeep.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-TICK_S = 2.0
-"""Nothing that is looked at here is urgent; what is, wakes the loop."""
+TICK_S = 5.0
+"""Longest sleep. Nothing that is looked at here is urgent; what is, wakes the loop or is due earlier."""
 DRAIN_S = 30.0
 """After the end of a recording, how long its clips and messages may take to leave."""
 DRAIN_TICK_S = 0.05
@@ -86,7 +86,7 @@ def run(config: Path | None) -> int:
     watchdog.ready("listening")
     try:
         while True:
-            signals.wait(TICK_S)
+            signals.wait(min(TICK_S, daemon.due_in_s))
             if signals.stop or daemon.orders.restart_wanted.is_set():
                 return _end(daemon, watchdog, 0)
             if not daemon.tick():

@@ -73,6 +73,8 @@ class Capture:
         """A recording has come to its end."""
         self.detail = ""
         """The last loss, for a person."""
+        self.on_sound: Callable[[], None] | None = None
+        """Called by the thread that brings the sound, after each block and at its end."""
         self._settings = settings
         self._ring = ring
         self._clock = clock
@@ -155,7 +157,7 @@ class Capture:
         self._abandoned_at_s = None
         self._run_began_s = time.monotonic()
         source = self._source = self._open_source(self._settings)
-        tap = self._tap = Tap(source, self._ring, self._clock, self._run_stop)
+        tap = self._tap = Tap(source, self._ring, self._clock, self._run_stop, self._tell)
         sink: Sink = tap
         resampled = None
         if source.sample_rate_hz != self._ring.sample_rate_hz:
@@ -187,6 +189,11 @@ class Capture:
     def _end(self) -> None:
         self.ended = True
         self._ring.close()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_sound is not None:
+            self.on_sound()
 
     @property
     def _live(self) -> bool:

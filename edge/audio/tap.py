@@ -1,6 +1,7 @@
 """Between a source and the ring: gaps measured by the clock, reports to the clock, patience with a slow reader."""
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,10 @@ class Tap:
     """The sink of one run of a source. It is fenced when the run is over: a callback of a stream that failed to
     close must not write beside its successor."""
 
-    def __init__(self, source: Source, ring: Ring, clock: Clock, stop: threading.Event) -> None:
+    def __init__(
+        self, source: Source, ring: Ring, clock: Clock, stop: threading.Event, on_sound: Callable[[], None]
+    ) -> None:
+        """``on_sound`` is called after each write, when all of it is in the ring."""
         self.live = source.live
         self.heard = False
         """Whether anything came yet."""
@@ -39,12 +43,14 @@ class Tap:
         self._ring = ring
         self._clock = clock
         self._stop = stop
+        self._on_sound = on_sound
 
     def write(self, frames: NDArray[np.float32]) -> None:
         """Mono float32 ``[n]`` at the ring's rate."""
         ring = self._ring
         if ring.end < self._look_at and not self.missing_frames and not self.fenced:
             ring.write(frames)
+            self._on_sound()
             return
         if self.fenced:
             return
@@ -68,6 +74,7 @@ class Tap:
         self._look_at = end + self._look_every
         # Last, since it wakes the reader: what came after would keep the interpreter from it.
         ring.write(frames)
+        self._on_sound()
 
     def gap(self, frames: int, reason: str) -> None:
         if not self.fenced:

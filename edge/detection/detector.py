@@ -6,7 +6,7 @@
             …
     events = detector.finish()
 
-One thread runs it. It sleeps until the ring holds what the next window needs, so it wakes once per hop.
+One thread at a time runs it. It sleeps until the ring holds what the next window needs, so it wakes once per hop.
 """
 
 from collections import deque
@@ -83,10 +83,18 @@ class Detector:
 
     def advance(self, timeout_s: float = 1.0) -> list[Event]:
         """Wait up to ``timeout_s`` for the next hop, take what is there, and return the events (mostly none)."""
-        ring = self._ring
-        if not ring.wait(self.position + self._front_end.wanted, timeout_s) and not ring.closed:
+        if not self.wait(timeout_s) and not self._ring.closed:
             return []
         return self._take()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until the next window is probably there; False after ``timeout_s`` or at the end of the sound."""
+        return self._ring.wait(self.position + self._front_end.wanted, timeout_s)
+
+    @property
+    def due(self) -> bool:
+        """Whether ``advance`` would find the next window, probably."""
+        return self._ring.end >= self.position + self._front_end.wanted
 
     @property
     def quiet(self) -> bool:
@@ -94,7 +102,7 @@ class Detector:
         return self._logic.quiet
 
     def replace(self, model: Model, site: Site | None = None) -> list[Event]:
-        """Go on with another model from the next window on; by the thread that listens, between two windows.
+        """Go on with another model from the next window on; between two windows.
 
         No window is left out and none is scored twice. What is open ends, and its ends are returned: the scores and
         thresholds of two models are not one event. Refractory periods and the counts of a storm go on. ``site``: as in

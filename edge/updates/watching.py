@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TURN_S, BUSY_TURN_S = 2.0, 0.5
+TURN_S, BUSY_TURN_S = 5.0, 0.5
 FIRST_LOOK_S = 5.0
 """After the start: sound, broker and the first health message come first."""
 HINT_EVERY_S = 60.0
@@ -68,7 +68,7 @@ class OtherKind(Protocol):
         """What a look brought. By the thread of updates."""
 
     def turn(self) -> None:
-        """Every two seconds, by the thread of updates."""
+        """Every five seconds, by the thread of updates."""
 
 
 class Updates:

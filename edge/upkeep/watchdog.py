@@ -6,7 +6,7 @@ Order of calls, from the main thread:
     watchdog.register("capture", lambda: capture.beat, may_stand_still=lambda: capture.problem is not None)
     watchdog.ready("listening")          # after settings, model and outbox
     while running:
-        watchdog.tick()                  # about once a second; pings when a ping is due
+        watchdog.tick()                  # within `due_in_s`; pings when a ping is due
     watchdog.stopping()
 
 Every loop has a *beat*, a number that moves while the loop turns. A loop whose beat stands for longer than its
@@ -95,6 +95,11 @@ class Watchdog:
         self._monotonic_s = monotonic_s
         self._loops: dict[str, _Loop] = {}
         self._pinged_at_s: float | None = None
+
+    @property
+    def due_in_s(self) -> float:
+        """Until ``tick`` should be called again, so that no ping comes late."""
+        return self.interval_s / 8 if self.interval_s else float("inf")
 
     def register(
         self,

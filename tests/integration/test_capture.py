@@ -81,6 +81,35 @@ def test_what_the_microphone_hears_is_in_the_ring_bit_for_bit(pulse: PulseServer
     assert (listening.ring.gap_count, listening.ring.lost_frames) == (0, 0)
 
 
+@pytest.mark.parametrize("stall_s", [0.2, 2.4], ids=["within a block", "ten hops"])
+def test_who_scores_in_the_callback_may_be_slow_and_no_sound_is_lost_unaccounted(
+    pulse: PulseServer, listening: Listening, stall_s: float
+) -> None:
+    stalls: list[int] = []
+
+    def slow_once() -> None:
+        if not stalls and listening.ring.end > 2 * RATE_HZ:
+            stalls.append(listening.ring.end)
+            time.sleep(stall_s)
+
+    listening.capture.on_sound = slow_once
+    said = noise(8.0)
+    listening.capture.start()
+    assert listening.ring.wait(RATE_HZ // 2, 15)
+    pulse.say(said)
+    assert listening.until(lambda: bool(stalls), 15)
+    assert listening.ring.wait(stalls[0] + 9 * RATE_HZ, 20)
+    heard = listening.ring.read(listening.ring.oldest, listening.ring.end)
+    as_heard = said.astype(np.float32) / 32768
+    first, last = (find(heard, as_heard[at : at + RATE_HZ // 4]) for at in (0, len(said) - RATE_HZ // 2))
+    assert 0 <= first < stalls[0] < last, "it was said before and after"
+    slip = last - first - (len(said) - RATE_HZ // 2)
+    assert abs(slip) <= 0.05 * RATE_HZ, "what the driver dropped stands as a gap"
+    if stall_s < 0.24:
+        assert slip == 0
+        assert listening.ring.lost_frames == 0
+
+
 def test_another_rate_than_the_servers_is_captured_at_the_rate_that_was_asked(pulse: PulseServer) -> None:
     tone = (8000 * np.sin(2 * np.pi * 1000 * np.arange(8 * RATE_HZ) / RATE_HZ)).astype(np.int16)
     pulse.say(tone)

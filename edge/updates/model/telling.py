@@ -8,7 +8,7 @@ from edge.settings import EdgeSettings
 from edge.updates.model import person, state
 
 PATIENCE_S = 60.0
-"""The daemon looks every two seconds; going back to another model verifies it first."""
+"""The daemon looks every five seconds; going back to another model verifies it first."""
 
 
 class NotDone(RuntimeError):  # noqa: N818 -- an answer, not a fault

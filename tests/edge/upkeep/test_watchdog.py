@@ -51,6 +51,22 @@ class Time:
         return self.s
 
 
+def test_no_ping_comes_late_where_the_main_thread_sleeps_as_long_as_it_may(
+    manager: Manager, environment: dict[str, str]
+) -> None:
+    now = Time()
+    watchdog = Watchdog(environment, now)
+    pinged_at_s = []
+    for _ in range(40):
+        watchdog.tick()
+        pinged_at_s.append(watchdog._pinged_at_s or 0.0)
+        now.s += watchdog.due_in_s
+    # Half of the interval: sd_watchdog_enabled(3).
+    assert max(later - earlier for earlier, later in itertools.pairwise(pinged_at_s)) < 15.0
+    assert len(manager.datagrams()) == len(set(pinged_at_s)) > 15
+    assert Watchdog({}).due_in_s == float("inf")
+
+
 def test_ready_status_and_stopping_are_what_systemd_reads(manager: Manager, environment: dict[str, str]) -> None:
     watchdog = Watchdog(environment)
     watchdog.ready("listening to card:Mic")
