@@ -60,6 +60,9 @@ class _Pipe:
         self._block = memoryview(bytearray(max(1, round(block_s * sample_rate_hz)) * self._frame_bytes))
         self._filled = 0
         """Bytes of the block that are there."""
+        self._wanted = len(self._block)
+        """Bytes that complete it: fewer where its beginning was passed on, so that later blocks end where they would
+        have. The detector has placed its windows by that."""
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
         self.read_at_s = time.monotonic()
@@ -69,13 +72,13 @@ class _Pipe:
         if not self._poll.poll(1e3 * wait_s):
             self._pass_on(sink)
             return True
-        count = os.readv(self._descriptor, [self._block[self._filled :]])
+        count = os.readv(self._descriptor, [self._block[self._filled : self._wanted]])
         if not count:
             self._pass_on(sink)
             return False
         self.read_at_s = time.monotonic()
         self._filled += count
-        if self._filled == len(self._block):
+        if self._filled == self._wanted:
             self._pass_on(sink)
         return True
 
@@ -88,6 +91,7 @@ class _Pipe:
         if self._channels > 1:
             samples = np.ascontiguousarray(samples.reshape(-1, self._channels)[:, self._channel - 1])
         self._filled -= whole
+        self._wanted = (self._wanted - whole) or len(self._block)
         if self._filled:
             self._block[: self._filled] = self._block[whole : whole + self._filled]
         sink.write(samples)

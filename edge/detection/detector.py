@@ -155,7 +155,8 @@ class Detector:
             self._fed = False
             at = min(resumed, stop)
         if self._block and not self._fed and stop > at:
-            at = min(stop, at + (stop - at - self._ahead) % self._block)
+            # From the newest block on: what waits from before may be taken in several steps.
+            at = min(stop, at + (ring.end - at - self._ahead) % self._block)
         if stop > at:
             windows += self._front_end.push(at, frames[at - start :])
             self._fed = True

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.audio import streams
 from edge.audio.source import SourceError, open_source
 from edge.audio.streams import FfmpegStream, StdinStream, decode
 from edge.settings import AudioSettings
@@ -61,6 +62,15 @@ def test_the_chosen_channel_of_raw_pcm_comes_out_whole_however_the_pipe_cuts_it(
         pause_s=0.01,
     )
     np.testing.assert_array_equal(heard.sound, frames[:, 1].astype(np.float32) / 32768)
+
+
+def test_a_pause_of_the_writer_does_not_move_the_ends_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LOOK_S", 0.02)
+    raw = bytes(range(240)) * 2 * 40  # 240 ms a block, at 8 kHz and 16 bits: 3840 bytes
+    heard = through_a_pipe(AudioSettings(source="stdin", sample_rate_hz=8_000), [raw[:5000], raw[5000:]], pause_s=0.3)
+    lengths = [len(block) for block in heard.blocks]
+    assert lengths == [1920, 580, 1340, 1920, 1920, 1920]
+    np.testing.assert_array_equal(heard.sound, np.frombuffer(raw, "<i2").astype(np.float32) / 32768)
 
 
 def test_a_pipe_that_ends_inside_a_frame_gives_the_whole_frames() -> None:

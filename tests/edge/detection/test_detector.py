@@ -224,6 +224,25 @@ def test_windows_of_live_sound_end_where_its_blocks_do(rate: int) -> None:
     assert min(waited) >= 0
 
 
+def test_windows_end_where_blocks_do_though_much_sound_waited_for_the_model() -> None:
+    """A device listens before its model is loaded, and takes what waits in steps that are no blocks."""
+    block = round(0.24 * RATE)
+    ring = Ring(RATE, 20)
+    detector = Detector(LoudnessModel(), ring, DetectionSettings(), block)  # type: ignore[arg-type]
+    sound = forest_with(length_s=9)
+    for k in range(0, 5 * RATE, block):
+        ring.write(sound[k : k + block])
+    while detector.due:
+        detector.advance(0.0)
+    waited: list[float] = []
+    detector.on_window = lambda start, _: waited.append((ring.end - start) / RATE - 0.975)
+    for k in range(ring.end, len(sound) - block, block):
+        ring.write(sound[k : k + block])
+        detector.advance(0.0)
+    assert len(waited) > 10
+    assert max(waited) < FrontEnd(RATE, 0.24).longest_lag() / RATE + 0.006
+
+
 def test_windows_of_a_recording_begin_with_it() -> None:
     ring, detector = listening()
     starts: list[int] = []
