@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.updates.programs import health
+from tests.edge.updates.program.programs import health
 
 SCRIPT = Path(__file__).resolve().parents[2] / "script" / "accept-device"
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge.delivery.messages import Command, ModelHint, Topics
-from tests.edge.updates.candidates import candidate
 from tests.edge.updates.conftest import repository, server, still_forest, unit
-from tests.edge.updates.units import PATIENCE_S, Unit
+from tests.edge.updates.model.candidates import candidate
+from tests.edge.updates.model.units import PATIENCE_S, Unit
 from tests.integration.receiver import Receiver, wait_until
 from tests.running import DEVICE, SITE
 from tests.servers.mosquitto import Mosquitto

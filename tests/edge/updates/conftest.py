@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.edge.updates.device import Device
+from tests.edge.updates.model.units import still_forest, unit
 from tests.edge.updates.simulated_repository import Served, SimulatedRepository
-from tests.edge.updates.units import still_forest, unit
 
 __all__ = ["still_forest", "unit"]
 

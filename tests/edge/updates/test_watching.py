@@ -8,8 +8,8 @@ import time
 import pytest
 
 from edge.detection.model_file import parse
-from tests.edge.updates.candidates import QUIET, candidate, that_crashes, with_other_golden
-from tests.edge.updates.units import PATIENCE_S, Unit
+from tests.edge.updates.model.candidates import QUIET, candidate, that_crashes, with_other_golden
+from tests.edge.updates.model.units import PATIENCE_S, Unit
 
 pytestmark = pytest.mark.timeout(600)
 

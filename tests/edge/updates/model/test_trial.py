@@ -21,7 +21,7 @@ from edge.settings import DetectionSettings
 from edge.updates.model.judgement import objection
 from edge.updates.model.shadow import Refused, Shadow
 from edge.updates.model.trial import pack, unpack
-from tests.edge.updates.candidates import QUIET, candidate, that_crashes, with_other_golden
+from tests.edge.updates.model.candidates import QUIET, candidate, that_crashes, with_other_golden
 from trainer.synthesis.scene import ambience
 
 RATE = 16_000
@@ -195,7 +195,7 @@ def test_the_child_ends_with_its_parent_even_while_it_hangs(tmp_path: Path, curr
     )
     parent = subprocess.Popen(
         [os.sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[4])},
     )  # fmt: skip
     assert parent.stdout is not None
     child = int(parent.stdout.readline())

@@ -16,7 +16,7 @@ from edge.updates.overlay_kind import OverlayKind
 from edge.updates.program.kind import REQUEST, ProgramKind
 from edge.updates.program.records import Records
 from edge.updates.report import Reporter
-from tests.edge.updates.candidates import candidate
+from tests.edge.updates.model.candidates import candidate
 
 DIGEST = "0" * 64
 TARGET = "programs/2.0/x86_64.json"

@@ -22,7 +22,7 @@ from edge.updates.program.updater import ProgramUpdater
 from edge.updates.release import Stage
 from tests.edge.updates.simulated_repository import SimulatedRepository
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 BEFORE_START = REPOSITORY / "systemd" / "before-start"
 UNIT = "ecosight-edge.service"
 MACHINE = os.uname().machine

@@ -14,7 +14,7 @@ from edge.detection.model import Scores, load_bytes
 from edge.settings import DetectionSettings
 from edge.updates.model import beside as module
 from edge.updates.model.beside import Beside
-from tests.edge.updates.candidates import QUIET, candidate
+from tests.edge.updates.model.candidates import QUIET, candidate
 from trainer.synthesis.scene import ambience
 
 RATE = 16_000

@@ -21,7 +21,7 @@ from edge.detection.model import load_bytes
 from edge.detection.site import Site
 from edge.settings import EdgeSettings
 from edge.updates.model.switch import Switch
-from tests.edge.updates.candidates import candidate
+from tests.edge.updates.model.candidates import candidate
 from trainer.synthesis.scene import ambience
 
 RATE = 16_000

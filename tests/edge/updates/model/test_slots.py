@@ -9,8 +9,8 @@ from edge.detection.choice import LAST_GOOD, choose, default_model
 from edge.updates.model import state as states
 from edge.updates.model.slots import MOST_STARTS, MOST_STARTS_IN_ALL, Slots
 from edge.updates.model.state import Before, Held, State, slot_path
-from tests.edge.updates.candidates import candidate
-from tests.edge.updates.units import release_of
+from tests.edge.updates.model.candidates import candidate
+from tests.edge.updates.model.units import release_of
 
 ONE, TWO = candidate("1"), candidate("2")
 BEFORE = Before(alarms_per_h=0.5)

@@ -13,7 +13,7 @@ from edge.updates.model import state as states
 from edge.updates.model.state import Held, State, slot_path
 from edge.updates.offer import Release
 from edge.updates.release import Stage
-from tests.edge.updates.candidates import candidate
+from tests.edge.updates.model.candidates import candidate
 from tests.edge.updates.simulated_repository import Served, SimulatedRepository
 from tests.running import RunningDaemon, end_all
 from trainer.synthesis.scene import ambience
@@ -26,7 +26,7 @@ PATIENCE_S = 240.0
 class Unit(RunningDaemon):
     """See the module. ``shadow_s`` and ``probation_s`` are short."""
 
-    program: ClassVar[tuple[str, ...]] = ("-m", "tests.edge.updates.daemon_of_tests")
+    program: ClassVar[tuple[str, ...]] = ("-m", "tests.edge.updates.model.daemon_of_tests")
 
     def __init__(self, folder: Path, quiet: Path, repository: SimulatedRepository, url: str, **updates: Any) -> None:
         super().__init__(

@@ -8,7 +8,7 @@ from edge.detection.model import load_bytes
 from edge.detection.site import rules_of
 from edge.settings import DetectionSettings
 from edge.updates.model.judgement import Figures, Tally, objection
-from tests.edge.updates.candidates import candidate
+from tests.edge.updates.model.candidates import candidate
 from trainer.synthesis.scene import ambience
 
 RATE = 16_000

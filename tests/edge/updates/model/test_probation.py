@@ -11,7 +11,7 @@ from edge.settings import DetectionSettings
 from edge.updates.model.judgement import LARGEST_GROWTH_BYTES, Figures
 from edge.updates.model.probation import GRACE_S, Probation
 from edge.updates.model.state import Before
-from tests.edge.updates.candidates import candidate
+from tests.edge.updates.model.candidates import candidate
 
 SILENCE = Window(0, np.zeros((96, 64), np.float32), np.zeros(0, np.float32), 0)
 BEFORE = Before(alarms_per_h=2.0, hits=0.001, inference_ms=1.0)

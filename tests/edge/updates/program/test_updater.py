@@ -10,7 +10,7 @@ from edge.updates.program.records import Records
 from edge.updates.program.updater import ProgramUpdater
 from edge.updates.program.watch import MOST_STARTS
 from edge.updates.release import Floor, Stage
-from tests.edge.updates.programs import MACHINE, UNIT, Device, Supervisor, wheel
+from tests.edge.updates.program.programs import MACHINE, UNIT, Device, Supervisor, wheel
 
 
 @pytest.fixture

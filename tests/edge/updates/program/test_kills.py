@@ -18,7 +18,7 @@ import pytest
 
 from edge.updates.program.environments import Content
 from edge.updates.program.records import Records
-from tests.edge.updates.programs import BEFORE_START, MACHINE, UNIT, Device, health
+from tests.edge.updates.program.programs import BEFORE_START, MACHINE, UNIT, Device, health
 
 DEAF = ".666"
 """Ends the versions of programs that hear nothing."""

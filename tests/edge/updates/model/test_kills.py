@@ -6,8 +6,8 @@ import time
 import pytest
 
 from edge.updates.model.state import DIE_AT
-from tests.edge.updates.candidates import QUIET, candidate
-from tests.edge.updates.units import PATIENCE_S, Unit
+from tests.edge.updates.model.candidates import QUIET, candidate
+from tests.edge.updates.model.units import PATIENCE_S, Unit
 
 pytestmark = pytest.mark.timeout(1800)
 

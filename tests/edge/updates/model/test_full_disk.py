@@ -16,8 +16,8 @@ from pathlib import Path
 from edge.updates.model import state as states
 from edge.updates.model.slots import Slots
 from edge.updates.model.state import Before, Held, State, slot_path
-from tests.edge.updates.candidates import candidate
-from tests.edge.updates.units import release_of
+from tests.edge.updates.model.candidates import candidate
+from tests.edge.updates.model.units import release_of
 
 card = Path(sys.argv[1])
 contents = {version: candidate(version) for version in "123"}
@@ -98,7 +98,7 @@ def test_a_disk_that_is_full_at_each_write_changes_nothing_and_stops_nothing(tmp
         [*own_disk, f'{mount} && "$0" -c "$1" {tmp_path}', sys.executable, SCRIPT],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).resolve().parents[3],
+        cwd=Path(__file__).resolve().parents[4],
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:7] == [
