@@ -64,6 +64,19 @@ def rotate(role: str) -> Step:
     return arguments
 
 
+def somebody_comes(releases: Releases) -> list[object]:
+    medium = releases.folder / "media" / os.urandom(4).hex()
+    return ["maintainer", "add", f"dora={medium}", *releases.keys("bob", "carol")]
+
+
+def somebody_leaves(releases: Releases) -> list[object]:
+    return ["maintainer", "remove", "alice", *releases.keys("bob", "carol")]
+
+
+def all_must_sign(releases: Releases) -> list[object]:
+    return ["threshold", 3, *releases.keys("alice", "bob", "carol")]
+
+
 @pytest.fixture
 def two(held_with_one: Releases, models: list[Path], tmp_path: Path) -> Iterator[Releases]:
     """Two models are released, so that one may be withdrawn; the third lies beside as ``2.tflite``."""
@@ -74,7 +87,10 @@ def two(held_with_one: Releases, models: list[Path], tmp_path: Path) -> Iterator
     Killing.left = 10**9
 
 
-@pytest.mark.parametrize("step", [publish, withdraw, resign, *map(rotate, ("root", "targets", "rollout", "timestamp"))])
+STEPS = [publish, withdraw, resign, *map(rotate, ("root", "targets", "rollout", "timestamp"))]
+
+
+@pytest.mark.parametrize("step", [*STEPS, somebody_comes, somebody_leaves, all_must_sign])
 def test_killed_before_or_after_any_write_devices_can_use_what_is_there(
     two: Releases, held: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:
@@ -115,10 +131,10 @@ def test_killed_before_or_after_any_write_devices_can_use_what_is_there(
 def _do_again(releases: Releases, step: Step) -> None:
     """A change that waits is finished by `sign`; without one the command is given again, if it is not done already."""
     if (releases.repository / "pending" / "change.json").exists():
-        releases.done("sign", "--yes", *releases.keys("bob", "carol"))
+        releases.done("sign", "--yes", *releases.keys("alice", "bob", "carol"))
         return
     result = releases.run(*step(releases))
-    already = ("on stable already", "nothing older", "has no key")
+    already = ("on stable already", "nothing older", "has no key", "signs already")
     assert result.exit_code == 0 or any(words in result.output for words in already), result.output
     releases.done("status", "--check")
 
