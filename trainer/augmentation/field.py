@@ -13,7 +13,7 @@ The order is that of the sound's way: ``WAY`` belongs to the shot alone, before 
 microphone hears, so the trainer may put it after the mixing. `in_the_field` is one after the other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,12 +167,23 @@ def in_the_field(
     """
     if unknown := without - FIELD.keys():
         raise ValueError(f"{', '.join(sorted(unknown))}: no effect of the field; there are {', '.join(FIELD)}")
-    seeds = dict(zip(FIELD, random.integers(2**63, size=len(FIELD)), strict=True))
-    for name, effect in among.items():
-        own = np.random.default_rng(int(seeds[name]))
-        if own.uniform() < CHANCE[name] and name not in without:
-            waveform = effect(waveform, own)
+    for name, own in _drawn(random, among):
+        if name not in without:
+            waveform = among[name](waveform, own)
     return waveform
+
+
+def drawn(random: np.random.Generator, among: Mapping[str, Effect] = FIELD) -> frozenset[str]:
+    """The effects that `in_the_field` would apply with this generator."""
+    return frozenset(name for name, _ in _drawn(random, among))
+
+
+def _drawn(random: np.random.Generator, among: Mapping[str, Effect]) -> Iterator[tuple[str, np.random.Generator]]:
+    seeds = dict(zip(FIELD, random.integers(2**63, size=len(FIELD)), strict=True))
+    for name in among:
+        own = np.random.default_rng(int(seeds[name]))
+        if own.uniform() < CHANCE[name]:
+            yield name, own
 
 
 def _amplitude(curve_db: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,8 +20,9 @@ from trainer.data.decoding import blocks
 from trainer.embedding.backbone import HOP_S, Backbone
 
 PIECE = 10 * SAMPLE_RATE_HZ
-MIDDLE = slice(1280, 12800)
-"""0.08 to 0.8 s of a window: what lies nearer to its edges, the network hardly hears."""
+MIDDLE = slice(1280, 14400)
+"""0.08 to 0.9 s of a window: what lies nearer to its edges, the network hardly hears. A head that learns shots that
+have just begun tells them earlier (docs/adr/0014)."""
 
 Sound = Rendering | Iterable[Rendering]
 """Whole, or in consecutive pieces."""
@@ -50,7 +51,7 @@ class Track:
     steps: NDArray[np.uint8]
     """Embeddings in steps, uint8 [n, D]; ``Backbone.values`` reads them."""
     peak: NDArray[np.float32]
-    """Peak of the clean clip in the middle of each window (0.08 to 0.8 s), float32 [n]."""
+    """Peak of the clean clip in the middle of each window (0.08 to 0.9 s), float32 [n]."""
     rms: NDArray[np.float32]
     """RMS of the clean clip in each window, float32 [n]."""
     seconds: float

@@ -19,8 +19,7 @@ RATE_HZ = 16_000
 
 
 CERTAIN_ABOVE = 2.2
-"""Margin over the threshold from which one window is enough. On sound without shots it cost less than one false
-alarm in ten, and it tells near shots a hop earlier."""
+"""Margin over the threshold from which one window is enough, where nothing was chosen on recordings."""
 
 
 @dataclass(frozen=True)
@@ -32,37 +31,64 @@ class Judged:
     seconds: float
 
 
-def events(margins: NDArray[np.float64], threshold: float, release: float, hits: int, hop_s: float) -> int:
-    """Events that the device would confirm in these windows. ``threshold`` and ``release`` are margins."""
+def events(
+    margins: NDArray[np.float64], threshold: float, release: float, hits: int, hop_s: float,
+    certain_above: float = CERTAIN_ABOVE,
+) -> int:  # fmt: skip
+    """Events that the device would confirm in these windows. ``threshold`` and ``release`` are margins, and so is
+    ``certain_above``, over the threshold, from which one window is enough."""
+    return len(confirmed(margins, threshold, release, hits, hop_s, certain_above))
+
+
+def confirmed(
+    margins: NDArray[np.float64], threshold: float, release: float, hits: int, hop_s: float,
+    certain_above: float = CERTAIN_ABOVE,
+) -> list[int]:  # fmt: skip
+    """The windows with which `events` are confirmed, in order."""
     if not len(margins) or margins.max() < threshold:
-        return 0
+        return []
     settings = DetectionSettings(hop_s=hop_s)
     # The logic wants scores between 0 and 1: any monotonic map gives the same events.
     scores = 1 / (1 + np.exp(-(margins - threshold)))
-    certain = float(1 / (1 + np.exp(-CERTAIN_ABOVE)))
+    certain = float(1 / (1 + np.exp(-certain_above)))
     rule = Rule("gun_shot", 0.5, float(1 / (1 + np.exp(threshold - release))), hits, certain)
     logic = EventLogic([rule], Timing.of(settings, RATE_HZ, 0.975))
     hop = round(hop_s * RATE_HZ)
-    found = [event for i, score in enumerate(scores) for event in logic.observe(i * hop, [float(score)])]
-    return sum(event.phase == "new" for event in [*found, *logic.finish()])
+    return [
+        number
+        for number, score in enumerate(scores)
+        for event in logic.observe(number * hop, [float(score)])
+        if event.phase == "new"
+    ]
 
 
-def false_alarms_per_hour(quiet: Sequence[Judged], threshold: float, release: float, hits: int, hop_s: float) -> float:
+def false_alarms_per_hour(
+    quiet: Sequence[Judged], threshold: float, release: float, hits: int, hop_s: float,
+    certain_above: float = CERTAIN_ABOVE,
+) -> float:  # fmt: skip
     """Events per hour in recordings that hold no shot."""
     hours = sum(one.seconds for one in quiet) / 3600
-    return sum(events(one.margins, threshold, release, hits, hop_s) for one in quiet) / hours if hours else 0.0
+    found = sum(events(one.margins, threshold, release, hits, hop_s, certain_above) for one in quiet)
+    return found / hours if hours else 0.0
 
 
-def recall(shots: Sequence[Judged], threshold: float, release: float, hits: int, hop_s: float) -> tuple[float, ...]:
+def recall(
+    shots: Sequence[Judged], threshold: float, release: float, hits: int, hop_s: float,
+    certain_above: float = CERTAIN_ABOVE,
+) -> tuple[float, ...]:  # fmt: skip
     """Share of recordings with an event, and its 90 % interval by a bootstrap over recordings."""
-    found = np.array([events(one.margins, threshold, release, hits, hop_s) > 0 for one in shots], np.float64)
+    counts = [events(one.margins, threshold, release, hits, hop_s, certain_above) for one in shots]
+    found = np.array([count > 0 for count in counts], np.float64)
     if not len(found):
         return (0.0, 0.0, 1.0)
     again = np.random.default_rng(0).choice(found, (2000, len(found))).mean(axis=1)
     return tuple(round(float(x), 3) for x in (found.mean(), *np.percentile(again, [5, 95])))
 
 
-def threshold_at(quiet: Sequence[Judged], per_hour: float, release_below: float, hits: int, hop_s: float) -> float:
+def threshold_at(
+    quiet: Sequence[Judged], per_hour: float, release_below: float, hits: int, hop_s: float,
+    certain_above: float = CERTAIN_ABOVE,
+) -> float:  # fmt: skip
     """The lowest threshold, a margin, to 0.01, at which ``quiet`` gives at most ``per_hour`` false alarms.
 
     ``release_below``: how far under the threshold the release stands.
@@ -70,7 +96,7 @@ def threshold_at(quiet: Sequence[Judged], per_hour: float, release_below: float,
     low, high = -10.0, 30.0
     while high - low > 0.01:
         middle = (low + high) / 2
-        if false_alarms_per_hour(quiet, middle, middle - release_below, hits, hop_s) <= per_hour:
+        if false_alarms_per_hour(quiet, middle, middle - release_below, hits, hop_s, certain_above) <= per_hour:
             high = middle
         else:
             low = middle

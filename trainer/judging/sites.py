@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.detection.background import BINS, Background
 from edge.detection.site_rules import BackgroundRule, score_at
-from trainer.judging.events import Judged, events
+from trainer.judging.events import CERTAIN_ABOVE, Judged, events
 from trainer.judging.statistics import Interval, difference_by_recording, rate_difference
 
 BACKGROUND_RULE = BackgroundRule(quantile=0.97, margin=1.5, horizon_s=3600, warm_up_s=600, most=1.5)
@@ -73,8 +73,10 @@ def at_sites(
     scale: float,
     rule: BackgroundRule = BACKGROUND_RULE,
     goes_on: float = GOES_ON,
+    certain_above: float = CERTAIN_ABOVE,
 ) -> AtSites | None:
-    """Judge ``rule`` at ``threshold``, a margin. ``scale``: of margins to log-odds of scores.
+    """Judge ``rule`` at ``threshold``, a margin. ``scale``: of margins to log-odds of scores. ``certain_above``:
+    margin over the threshold from which one window is enough.
 
     None where there is nothing to judge it on: it needs other sounds of the field, shots, and ambience.
     """
@@ -86,13 +88,13 @@ def at_sites(
     def of_shots(raised: float) -> NDArray[np.bool_]:
         if raised not in found:
             moved = threshold + scale * raised
-            counts = [events(one.margins, moved, moved - release_below, hits, hop_s) for one in shots]
+            counts = [events(one.margins, moved, moved - release_below, hits, hop_s, certain_above) for one in shots]
             found[raised] = np.array(counts) > 0
         return found[raised]
 
     def alarms(margins: NDArray[np.float64], raised: float) -> int:
         moved = threshold + scale * raised
-        return events(margins, moved, moved - release_below, hits, hop_s)
+        return events(margins, moved, moved - release_below, hits, hop_s, certain_above)
 
     sites = _by_recording(field)
     without, with_it, hours, raises = [], [], [], []

@@ -5,7 +5,7 @@ worker processes get. ``render`` makes it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.logmel import SAMPLE_RATE_HZ
-from trainer.augmentation.field import DEVICE, in_the_field
+from trainer.augmentation.field import DEVICE, WAY, drawn, in_the_field
 from trainer.augmentation.mixing import (
     Rendering,
     bed,
@@ -25,8 +25,9 @@ from trainer.augmentation.mixing import (
 )
 from trainer.data.clip import Clip
 
-VERSION = 3
-"""Counted up when a rendering changes: what the cache holds is then computed anew."""
+VERSION = {"plain": 4, "field": 4, "judged": 3}
+"""Counted up when renderings of a kind change, or which of their windows are chosen: what the cache holds is then
+computed anew."""
 SHOT, BACKGROUND = "gun_shot", "background"
 SNR_DB = (-3.0, 30.0)
 """Of what is learned from."""
@@ -70,8 +71,8 @@ class Spec:
     def key(self) -> str:
         """All that the rendering depends on."""
         return (
-            f"v{VERSION} {self.sha256} {self.recording} {self.label} {self.kind} {self.number} {self.snr_db:g} "
-            f"{self.group} {','.join(sorted(self.without))} {self.seed}"
+            f"v{VERSION[self.kind]} {self.sha256} {self.recording} {self.label} {self.kind} {self.number} "
+            f"{self.snr_db:g} {self.group} {','.join(sorted(self.without))} {self.seed}"
         )
 
 
@@ -84,17 +85,25 @@ def render(spec: Spec) -> Rendering:
     piece = _piece(waveform, random)
     if spec.kind == "plain":
         return _plain(piece, spec, random)
-    without = spec.without if spec.label == SHOT else spec.without | NOT_BURST
+    without = _left_out(spec)
     # What the microphone does to a sound it does to the bed as well, so that only comes after mixing.
-    piece = in_the_field(piece, random, without | frozenset(DEVICE))[: round(2 * PIECE_S * SAMPLE_RATE_HZ)]
+    piece = in_the_field(piece, _of(spec, "way"), without, WAY)[: round(2 * PIECE_S * SAMPLE_RATE_HZ)]
     if spec.label == BACKGROUND or not spec.beds:
-        heard = in_the_field(piece, random, without) * gain_to_peak(piece, random.uniform(-40, -1))
+        heard = in_the_field(piece, _of(spec, "device"), without, DEVICE)
+        heard *= gain_to_peak(piece, random.uniform(-40, -1))
         return Rendering(heard, heard)
     lead = round(PAD_S * SAMPLE_RATE_HZ)
     below = bed(spec.beds, len(piece) + 2 * lead, random)
     mixed = over_bed(piece, below, lead, float(random.uniform(*SNR_DB)), random)
-    heard = in_the_field(mixed.mixed, random, without, DEVICE)
+    heard = in_the_field(mixed.mixed, _of(spec, "device"), without, DEVICE)
     return Rendering(heard, mixed.clean)
+
+
+def effects_of(spec: Spec) -> frozenset[str]:
+    """The effects of the field that ``render`` applies."""
+    if spec.kind != "field":
+        return frozenset()
+    return (drawn(_of(spec, "way"), WAY) | drawn(_of(spec, "device"), DEVICE)) - _left_out(spec)
 
 
 def judged_at(label: str) -> Sequence[float]:
@@ -107,15 +116,17 @@ def learned(
     seed: int, without: frozenset[str] = frozenset(),
 ) -> Iterator[Spec]:  # fmt: skip
     """Specs to learn from: each clip as it is, and ``variants`` times in the field (``of_shots`` times for shots), over
-    beds of its recording's own fold."""
+    beds of its recording's own fold. What none of the effects ``without`` was drawn for is the same rendering, with the
+    same key, as with all of them."""
     groups = {fold: _group(beds, fold) for fold in set(fold_of.values())}
     for clip in clips:
         below, group = groups[fold_of[clip.recording]]
         yield Spec("plain", clip.path, clip.sha256, clip.label, clip.recording, seed=seed)
         for number in range(of_shots if clip.label == SHOT else variants):
-            yield Spec(
-                "field", clip.path, clip.sha256, clip.label, clip.recording, number, 0.0, below, group, without, seed
+            spec = Spec(
+                "field", clip.path, clip.sha256, clip.label, clip.recording, number, 0.0, below, group, seed=seed
             )
+            yield replace(spec, without=without & effects_of(spec)) if without else spec
 
 
 def judged(
@@ -140,6 +151,15 @@ def _group(beds: Mapping[int, Sequence[Clip]], fold: int) -> tuple[tuple[Path, .
     chosen = beds.get(fold, ())
     digest = "-".join(sorted(clip.sha256[:8] for clip in chosen))
     return tuple(clip.path for clip in chosen), f"{fold}:{random_of(0, digest).integers(1 << 32):08x}" if chosen else ""
+
+
+def _left_out(spec: Spec) -> frozenset[str]:
+    return spec.without if spec.label == SHOT else spec.without | NOT_BURST
+
+
+def _of(spec: Spec, part: str) -> np.random.Generator:
+    """The draws of a chain, a stream of its own: they can be known without the sound."""
+    return random_of(spec.seed, spec.recording, spec.path.name, spec.kind, spec.number, part)
 
 
 def _plain(piece: NDArray[np.float32], spec: Spec, random: np.random.Generator) -> Rendering:

@@ -69,7 +69,7 @@ def retrain(
     processes: Annotated[int | None, typer.Option(min=1, help="One per core if not given.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Embed on the Dask cluster at tcp://….")] = None,
     ablations: Annotated[
-        bool, typer.Option("--ablations", help="Also learn without each effect of the field: eight times as long.")
+        bool, typer.Option("--ablations", help="Also learn without each effect of the field: some five times as long.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Past a closed gate. The log keeps it for ever.")] = False,
     reason: Annotated[str, typer.Option(help="Why; it stays in the log.")] = "",

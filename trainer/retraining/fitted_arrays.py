@@ -36,7 +36,7 @@ def fitted_of(found: Arrays, prefix: str = "") -> Fitted:
 
 def quantisation_of(int8: Sequence[Heard], decided: Decided, float32: Sequence[Heard], per_hour: float) -> Quantisation:
     """What the head's int8 steps cost: the same sounds heard with and without, each at its own threshold."""
-    other = decide(float32, per_hour)
+    other = decide(float32, per_hour, [(decided.hits, decided.certain_above)])
     found_int8, total = _found(int8, decided)
     found_float, _ = _found(float32, other)
     names = sorted(total)
@@ -55,10 +55,10 @@ def _found(heard: Sequence[Heard], decided: Decided) -> tuple[dict[str, int], di
     """Shots found and shots, by recording."""
     found: dict[str, int] = {}
     total: dict[str, int] = {}
-    release = decided.threshold - RELEASE_BELOW
+    release, how = decided.threshold - RELEASE_BELOW, (decided.hits, HOP_S, decided.certain_above)
     for one in heard:
         if one.spec.label == SHOT:
             name = one.spec.recording
-            told = events(one.judged.margins, decided.threshold, release, decided.hits, HOP_S) > 0
+            told = events(one.judged.margins, decided.threshold, release, *how) > 0
             found[name], total[name] = found.get(name, 0) + told, total.get(name, 0) + 1
     return found, total

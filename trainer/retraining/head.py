@@ -18,7 +18,7 @@ from trainer.data.split import fold_of
 from trainer.embedding.embedder import Embedder
 from trainer.judging.benchmark import once_without_bed
 from trainer.judging.evaluate import PROMISED
-from trainer.judging.events import CERTAIN_ABOVE, Judged, false_alarms_per_hour, recall
+from trainer.judging.events import Judged, false_alarms_per_hour, recall
 from trainer.judging.metrics import Quantisation
 from trainer.judging.sites import BACKGROUND_RULE, AtSites, at_sites
 from trainer.learning.learner import (
@@ -63,6 +63,8 @@ class Learned:
     windows: int
     fitted: Fitted
     heard: Sequence[Heard]
+    as_unheard: Sequence[Heard]
+    """The same, as if the network had not learned from any of them: what the threshold is set on."""
     decided: Decided
     recipe: Recipe
     at_sites: AtSites | None = None
@@ -123,8 +125,7 @@ def learn_head(
         found = {**arrays_of(fitted), **arrays_of(exact, EXACT)}
         return {**found, "labels": np.array(table.labels), "windows": np.array(len(table.label))}
 
-    found = kept.arrays("fitted", key, fit)
-    fitted = fitted_of(found)
+    fitted = fitted_of(found := kept.arrays("fitted", key, fit))
     to_hear = judged_specs(clips, request.seed)
     labels = tuple(str(label) for label in found["labels"])
     counted = labels if neutral_among(labels) else ()
@@ -133,13 +134,14 @@ def learn_head(
         telling.say(f"the network knows {len(known)} recordings: their margins count as {raised:g} higher")
     as_unheard = as_if_unheard(heard, known, raised)
     decided = decide(as_unheard, request.per_hour)
+    telling.say(decided.in_words)
     adapted = _at_sites(as_unheard, decided)
     lost: Quantisation | None = None
     if fitted.final.hidden_weights is not None and not without:
         exact = fitted_of(found, EXACT)
         in_float = _heard(to_hear, folds, exact, embedder, f"{EXACT}{key}", kept, telling, counted)
         lost = quantisation_of(as_unheard, decided, as_if_unheard(in_float, known, raised), request.per_hour)
-    return Learned(labels, int(found["windows"].item()), fitted, heard, decided, recipe, adapted, lost)
+    return Learned(labels, int(found["windows"].item()), fitted, heard, as_unheard, decided, recipe, adapted, lost)
 
 
 def model_of(
@@ -164,7 +166,7 @@ def model_of(
         threshold=0.5,
         release=_score(-RELEASE_BELOW),
         hits={"0.24": learned.decided.hits, "0.48": 1},
-        certain=_score(CERTAIN_ABOVE),
+        certain=_score(learned.decided.certain_above),
         background=BACKGROUND_RULE if learned.at_sites is not None and learned.at_sites.wins else None,
         veto=VetoRule(radius=request.veto_radius) if request.veto_radius is not None else None,
     )
@@ -211,12 +213,12 @@ def history_of(learned: Learned, clips: Sequence[Clip]) -> list[dict[str, Any]]:
             "recipe": vars(learned.recipe),
         }
     ]
-    release = decided.threshold - RELEASE_BELOW
+    release, how = decided.threshold - RELEASE_BELOW, (decided.hits, HOP_S, decided.certain_above)
     for fold in range(FOLDS):
         held = [one for one in learned.heard if folds[one.spec.recording] == fold]
         shots = [one.judged for one in held if one.spec.label == SHOT]
         others = [one.judged for one in held if of_the_field(one.spec.label)]
-        value, low, high = recall(shots, decided.threshold, release, decided.hits, HOP_S)
+        value, low, high = recall(shots, decided.threshold, release, *how)
         steps.append(
             {
                 "step": "fold",
@@ -224,7 +226,7 @@ def history_of(learned: Learned, clips: Sequence[Clip]) -> list[dict[str, Any]]:
                 "recordings_held_out": sum(number == fold for number in folds.values()),
                 "shots_heard": len(shots),
                 "recall": [value, low, high] if shots else None,
-                "false_alarms_per_hour": false_alarms_per_hour(others, decided.threshold, release, decided.hits, HOP_S),
+                "false_alarms_per_hour": false_alarms_per_hour(others, decided.threshold, release, *how),
                 "hours": sum(one.seconds for one in others) / 3600,
             }
         )
@@ -239,7 +241,10 @@ def _at_sites(heard: Sequence[Heard], decided: Decided) -> AtSites | None:
         [one.judged for one in heard if wanted(one.spec.label)]
         for wanted in (of_the_field, lambda label: label == SHOT, lambda label: label == BACKGROUND)
     )
-    return at_sites(field, shots, ambience, decided.threshold, RELEASE_BELOW, decided.hits, HOP_S, SCALE)
+    return at_sites(
+        field, shots, ambience, decided.threshold, RELEASE_BELOW, decided.hits, HOP_S, SCALE,
+        certain_above=decided.certain_above,
+    )  # fmt: skip
 
 
 def _beds(clips: Sequence[Clip], folds: Mapping[str, int]) -> dict[int, list[Clip]]:

@@ -101,7 +101,10 @@ class _Run:
             metrics = metrics.model_copy(update={"quantisation": learned.quantisation})
             if request.ablations:
                 rows = ablations(
-                    metrics, lambda effect: self._ablated(effect, material, reading, embedder, bench), telling
+                    learned.as_unheard,
+                    learned.decided,
+                    lambda effect: self._ablated(effect, material, reading, embedder).as_unheard,
+                    telling,
                 )
                 metrics = metrics.model_copy(update={"ablations": rows})
         with telling.step("gate"):
@@ -140,12 +143,11 @@ class _Run:
     def _judged(self, model: bytes, without: list[bytes], bench: Bench) -> Metrics:
         return judge(model, without if bench.out_of_fold else (), bench, self._request, self._kept, self._telling)
 
-    def _ablated(self, effect: str, material: Material, reading: Reading, embedder: Embedder, bench: Bench) -> Metrics:
-        learned = learn_head(
+    def _ablated(self, effect: str, material: Material, reading: Reading, embedder: Embedder) -> Learned:
+        return learn_head(
             material.learned, reading, embedder, self._request, self._kept, self._telling, frozenset({effect}),
             known_to(reading.file, material.sources),
         )  # fmt: skip
-        return self._judged(*self._models(learned, reading, **self._told(material, learned, reading)), bench)
 
     def _as_it_is_now(self, was: Metrics, model: bytes, material: Material) -> Metrics | None:
         bench = bench_of(material, self._request, self._telling)

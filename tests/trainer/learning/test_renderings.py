@@ -8,7 +8,7 @@ import soundfile
 
 from trainer.augmentation.mixing import bed, in_band, loudest, over_bed, random_of
 from trainer.data.clip import Clip
-from trainer.learning.renderings import BACKGROUND, LEAD_S, SHOT, Spec, judged, learned, render
+from trainer.learning.renderings import BACKGROUND, LEAD_S, SHOT, Spec, effects_of, judged, learned, render
 from trainer.learning.windows import MOST, chosen_for
 
 RATE = 16_000
@@ -105,3 +105,20 @@ def test_windows_are_learned_from_where_the_clean_clip_is_loud() -> None:
     assert chosen_for("rain", peak, peak, random).tolist() == [1, 2, 3, 4]
     assert len(chosen_for(BACKGROUND, np.ones(50, np.float32), np.ones(50, np.float32), random)) == MOST[BACKGROUND]
     assert not len(chosen_for(SHOT, np.zeros(5, np.float32), np.zeros(5, np.float32), random))
+
+
+def test_leaving_out_an_effect_changes_the_renderings_that_had_it_and_no_other(clips: list[Clip]) -> None:
+    def specs(*without: str) -> list[Spec]:
+        found = learned(clips, beds_of(clips), FOLD_OF, 6, 12, 1, frozenset(without))
+        return [spec for spec in found if spec.kind == "field"]
+
+    whole = specs()
+    for effect in ("burst", "forest", "lossy"):
+        pairs = list(zip(whole, specs(effect), strict=True))
+        changed = [one.key != other.key for one, other in pairs]
+        assert changed == [effect in effects_of(one) for one, _ in pairs]
+        assert any(changed) and not all(changed)
+        for one, other in pairs[:8]:
+            had, has = render(one).mixed, render(other).mixed
+            assert (effect in effects_of(one)) == (len(had) != len(has) or not np.array_equal(had, has))
+    assert not any("burst" in effects_of(spec) for spec in whole if spec.label != SHOT)
