@@ -1,4 +1,4 @@
-"""What is learned from and judged on: clips as they are, in the field, and over beds of their own fold.
+"""What is learned from and judged on: clips as they are, in the field, and over beds of their own fold; and made shots.
 
 A `Spec` says all about a rendering in plain values: it is the key under which its embeddings are kept, and what
 worker processes get. ``render`` makes it.
@@ -25,7 +25,7 @@ from trainer.augmentation.mixing import (
 )
 from trainer.data.clip import Clip
 
-VERSION = {"plain": 4, "field": 4, "judged": 3}
+VERSION = {"plain": 4, "field": 4, "made": 1, "judged": 3}
 """Counted up when renderings of a kind change, or which of their windows are chosen: what the cache holds is then
 computed anew."""
 SHOT, BACKGROUND = "gun_shot", "background"
@@ -44,8 +44,14 @@ LEAD_S, TAIL_S = 2.5, 1.5
 JUDGED_DB = {SHOT: (20.0, 10.0, 5.0, 0.0)}
 OTHERS_DB = (15.0,)
 NOT_BURST = frozenset({"burst"})
+ONLY_BURST = {"burst": WAY["burst"]}
+"""Of its way: made shots bring their own distance and forest."""
+MADE = 0.28
+"""Made shots for each rendering of a recorded one. What the few guns of a collection have in common, such as the
+microphone, is less of a hint then (docs/adr/0014)."""
+MADE_M = (20.0, 600.0)
 
-Kind = Literal["plain", "field", "judged"]
+Kind = Literal["plain", "field", "made", "judged"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class Spec:
 def render(spec: Spec) -> Rendering:
     """The sound of a spec. Raises OSError, soundfile's errors."""
     random = random_of(spec.seed, spec.recording, spec.path.name, spec.kind, spec.number, spec.snr_db)
+    if spec.kind == "made":
+        return _made(spec, random)
     waveform = remembered(spec.path)
     if spec.kind == "judged":
         return _judged(waveform, spec, random)
@@ -88,22 +96,15 @@ def render(spec: Spec) -> Rendering:
     without = _left_out(spec)
     # What the microphone does to a sound it does to the bed as well, so that only comes after mixing.
     piece = in_the_field(piece, _of(spec, "way"), without, WAY)[: round(2 * PIECE_S * SAMPLE_RATE_HZ)]
-    if spec.label == BACKGROUND or not spec.beds:
-        heard = in_the_field(piece, _of(spec, "device"), without, DEVICE)
-        heard *= gain_to_peak(piece, random.uniform(-40, -1))
-        return Rendering(heard, heard)
-    lead = round(PAD_S * SAMPLE_RATE_HZ)
-    below = bed(spec.beds, len(piece) + 2 * lead, random)
-    mixed = over_bed(piece, below, lead, float(random.uniform(*SNR_DB)), random)
-    heard = in_the_field(mixed.mixed, _of(spec, "device"), without, DEVICE)
-    return Rendering(heard, mixed.clean)
+    return _over_its_bed(piece, spec, random)
 
 
 def effects_of(spec: Spec) -> frozenset[str]:
     """The effects of the field that ``render`` applies."""
-    if spec.kind != "field":
+    if spec.kind not in ("field", "made"):
         return frozenset()
-    return (drawn(_of(spec, "way"), WAY) | drawn(_of(spec, "device"), DEVICE)) - _left_out(spec)
+    way = WAY if spec.kind == "field" else ONLY_BURST
+    return (drawn(_of(spec, "way"), way) | drawn(_of(spec, "device"), DEVICE)) - _left_out(spec)
 
 
 def judged_at(label: str) -> Sequence[float]:
@@ -113,11 +114,11 @@ def judged_at(label: str) -> Sequence[float]:
 
 def learned(
     clips: Iterable[Clip], beds: Mapping[int, Sequence[Clip]], fold_of: Mapping[str, int], variants: int, of_shots: int,
-    seed: int, without: frozenset[str] = frozenset(),
+    seed: int, without: frozenset[str] = frozenset(), made: Iterable[str] = (),
 ) -> Iterator[Spec]:  # fmt: skip
     """Specs to learn from: each clip as it is, and ``variants`` times in the field (``of_shots`` times for shots), over
-    beds of its recording's own fold. What none of the effects ``without`` was drawn for is the same rendering, with the
-    same key, as with all of them."""
+    beds of its recording's own fold; and ``made`` shots, by name, which have a fold, too. What none of the effects
+    ``without`` was drawn for is the same rendering, with the same key, as with all of them."""
     groups = {fold: _group(beds, fold) for fold in set(fold_of.values())}
     for clip in clips:
         below, group = groups[fold_of[clip.recording]]
@@ -126,7 +127,20 @@ def learned(
             spec = Spec(
                 "field", clip.path, clip.sha256, clip.label, clip.recording, number, 0.0, below, group, seed=seed
             )
-            yield replace(spec, without=without & effects_of(spec)) if without else spec
+            yield _without(spec, without)
+    for number, name in enumerate(made):
+        below, group = groups[fold_of[name]]
+        spec = Spec("made", Path(name.split()[1]), "made", SHOT, name, number, 0.0, below, group, seed=seed)
+        yield _without(spec, without)
+
+
+def made_shots(clips: Iterable[Clip], of_shots: int) -> list[str]:
+    """Names of the made shots to learn beside those of ``clips``, of each kind of gun as many."""
+    from trainer.synthesis.guns import KINDS
+
+    recorded = sum(clip.label == SHOT for clip in clips) * (1 + of_shots)
+    kinds = list(KINDS)
+    return [f"made {kinds[number % len(kinds)]} {number}" for number in range(round(MADE * recorded))]
 
 
 def judged(
@@ -151,6 +165,33 @@ def _group(beds: Mapping[int, Sequence[Clip]], fold: int) -> tuple[tuple[Path, .
     chosen = beds.get(fold, ())
     digest = "-".join(sorted(clip.sha256[:8] for clip in chosen))
     return tuple(clip.path for clip in chosen), f"{fold}:{random_of(0, digest).integers(1 << 32):08x}" if chosen else ""
+
+
+def _without(spec: Spec, effects: frozenset[str]) -> Spec:
+    return replace(spec, without=effects & effects_of(spec)) if effects else spec
+
+
+def _over_its_bed(piece: NDArray[np.float32], spec: Spec, random: np.random.Generator) -> Rendering:
+    without = _left_out(spec)
+    if spec.label == BACKGROUND or not spec.beds:
+        heard = in_the_field(piece, _of(spec, "device"), without, DEVICE)
+        heard *= gain_to_peak(piece, random.uniform(-40, -1))
+        return Rendering(heard, heard)
+    lead = round(PAD_S * SAMPLE_RATE_HZ)
+    below = bed(spec.beds, len(piece) + 2 * lead, random)
+    mixed = over_bed(piece, below, lead, float(random.uniform(*SNR_DB)), random)
+    heard = in_the_field(mixed.mixed, _of(spec, "device"), without, DEVICE)
+    return Rendering(heard, mixed.clean)
+
+
+def _made(spec: Spec, random: np.random.Generator) -> Rendering:
+    """A gun of the kind that ``spec.path`` names, at a distance that is drawn, log-uniform."""
+    from trainer.synthesis.guns import drawn_shot
+
+    distance_m = float(np.exp(random.uniform(*np.log(MADE_M))))
+    shot = drawn_shot(spec.path.name, distance_m, SAMPLE_RATE_HZ, random)[: round(PIECE_S * SAMPLE_RATE_HZ)]
+    shot = in_the_field(shot, _of(spec, "way"), _left_out(spec), ONLY_BURST)
+    return _over_its_bed(shot, spec, random)
 
 
 def _left_out(spec: Spec) -> frozenset[str]:

@@ -37,7 +37,7 @@ from trainer.learning.learner import (
 )
 from trainer.learning.perceptron import Classifier, Recipe, hidden_for
 from trainer.learning.reading import Reading
-from trainer.learning.renderings import BACKGROUND, SHOT, Spec, judged, learned
+from trainer.learning.renderings import BACKGROUND, SHOT, Spec, judged, learned, made_shots
 from trainer.learning.unheard import as_if_unheard, known_too_well
 from trainer.retraining.fitted_arrays import arrays_of, fitted_of, quantisation_of
 from trainer.retraining.kept import Arrays, Kept, digest_of
@@ -101,10 +101,10 @@ def learn_head(
         LearningError: there is not enough to learn from.
         EmbeddingError, StoreError, ClusterError, OSError.
     """
-    folds = folds_of(clips)
-    learned_from = list(
-        learned(clips, _beds(clips, folds), folds, request.variants, request.of_shots, request.seed, without)
-    )
+    made = made_shots(clips, request.of_shots)
+    folds = folds_of(clips) | {name: fold_of(name, FOLDS) for name in made}
+    asked = request.variants, request.of_shots, request.seed
+    learned_from = list(learned(clips, _beds(clips, folds), folds, *asked, without, made))
     recipe, scales = Recipe(hidden_for(embedder.width), seed=request.seed), reading.scales()
     key = digest_of([embedder.backbone.identity, repr(recipe), *(f"{one.key} {one.label}" for one in learned_from)])
 

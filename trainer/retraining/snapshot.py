@@ -6,6 +6,7 @@ from typing import Any
 
 from trainer.data.clip import Clip
 from trainer.data.licences import OWN, LicenceError, licence_of
+from trainer.learning.renderings import made_shots
 from trainer.report.card import ATTRIBUTIONS
 from trainer.retraining.material import Material
 from trainer.retraining.request import Request
@@ -22,6 +23,7 @@ def facts(material: Material, request: Request, windows: int) -> dict[str, Any]:
         "seed": request.seed,
         "variants": request.variants,
         "recordings": len({clip.recording for clip in clips}),
+        "made_shots": len(made_shots(material.learned, request.of_shots)),
         "windows": windows,
         "recordings_by_label": dict(sorted(material.labels.items())),
         "clips_by_source": _counted(clip.source for clip in clips),

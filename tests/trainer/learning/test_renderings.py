@@ -8,7 +8,7 @@ import soundfile
 
 from trainer.augmentation.mixing import bed, in_band, loudest, over_bed, random_of
 from trainer.data.clip import Clip
-from trainer.learning.renderings import BACKGROUND, LEAD_S, SHOT, Spec, effects_of, judged, learned, render
+from trainer.learning.renderings import BACKGROUND, LEAD_S, SHOT, Spec, effects_of, judged, learned, made_shots, render
 from trainer.learning.windows import MOST, chosen_for
 
 RATE = 16_000
@@ -122,3 +122,20 @@ def test_leaving_out_an_effect_changes_the_renderings_that_had_it_and_no_other(c
             had, has = render(one).mixed, render(other).mixed
             assert (effect in effects_of(one)) == (len(had) != len(has) or not np.array_equal(had, has))
     assert not any("burst" in effects_of(spec) for spec in whole if spec.label != SHOT)
+
+
+def test_made_shots_are_learned_beside_recorded_ones_over_beds_of_their_fold(clips: list[Clip]) -> None:
+    made = made_shots(clips, of_shots=15)
+    assert len(made) == round(0.28 * 16) and len({name.split()[1] for name in made}) == 3
+    assert made_shots(clips[1:], 15) == []  # without a shot there is nothing to go with
+    fold_of = FOLD_OF | {name: number % 2 for number, name in enumerate(made)}
+    specs = [spec for spec in learned(clips, beds_of(clips), fold_of, 0, 0, 1, made=made) if spec.kind == "made"]
+    assert [spec.recording for spec in specs] == made
+    for spec in specs:
+        assert spec.label == SHOT
+        assert set(spec.beds) == {one.path for one in beds_of(clips)[fold_of[spec.recording]]}
+        sound = render(spec)
+        assert np.array_equal(sound.mixed, render(spec).mixed) and np.isfinite(sound.mixed).all()
+        # Silence before it, then the shot: what comes before is bed alone.
+        assert not sound.clean[: round(0.8 * RATE)].any() and np.abs(sound.clean).max() > 0
+    assert len({render(spec).clean.tobytes() for spec in specs}) == len(specs)
