@@ -174,8 +174,7 @@ def _without(spec: Spec, effects: frozenset[str]) -> Spec:
 def _over_its_bed(piece: NDArray[np.float32], spec: Spec, random: np.random.Generator) -> Rendering:
     without = _left_out(spec)
     if spec.label == BACKGROUND or not spec.beds:
-        heard = in_the_field(piece, _of(spec, "device"), without, DEVICE)
-        heard *= gain_to_peak(piece, random.uniform(-40, -1))
+        heard = in_the_field(piece, _of(spec, "device"), without, DEVICE) * gain_to_peak(piece, random.uniform(-40, -1))
         return Rendering(heard, heard)
     lead = round(PAD_S * SAMPLE_RATE_HZ)
     below = bed(spec.beds, len(piece) + 2 * lead, random)

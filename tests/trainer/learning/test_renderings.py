@@ -124,6 +124,13 @@ def test_leaving_out_an_effect_changes_the_renderings_that_had_it_and_no_other(c
     assert not any("burst" in effects_of(spec) for spec in whole if spec.label != SHOT)
 
 
+def test_what_no_effect_was_drawn_for_is_rendered_as_well(clips: list[Clip]) -> None:
+    specs = [s for s in learned(clips, beds_of(clips), FOLD_OF, 40, 0, 1) if s.kind == "field" and not effects_of(s)]
+    assert {BACKGROUND, "rain"} <= {spec.label for spec in specs}
+    for spec in specs:
+        assert np.isfinite(render(spec).mixed).all()
+
+
 def test_made_shots_are_learned_beside_recorded_ones_over_beds_of_their_fold(clips: list[Clip]) -> None:
     made = made_shots(clips, of_shots=15)
     assert len(made) == round(0.28 * 16) and len({name.split()[1] for name in made}) == 3
