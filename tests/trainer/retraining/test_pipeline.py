@@ -97,7 +97,7 @@ def test_the_score_of_half_is_the_threshold_that_was_decided_on(finished: Home) 
     assert decision.threshold == 0.5
     assert decision.release == pytest.approx(1 / (1 + np.exp(1)), abs=1e-5)
     assert decision.hits == {"0.24": threshold["hits"], "0.48": 1}
-    assert decision.certain == pytest.approx(1 / (1 + np.exp(-1.1)), abs=1e-5)
+    assert decision.certain == pytest.approx(1 / (1 + np.exp(-threshold["certain_above"] / 2)), abs=1e-5)
 
 
 def test_the_model_in_use_runs_on_a_device(finished: Home, tmp_path: Path) -> None:
