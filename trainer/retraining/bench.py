@@ -15,7 +15,7 @@ from trainer.judging.metrics import Metrics
 from trainer.judging.sounds import SoundError, Sounds
 from trainer.learning.learner import of_the_field
 from trainer.learning.renderings import SHOT
-from trainer.retraining.head import folds_of, judged_specs
+from trainer.retraining.crossfit import folds_of, judged_specs
 from trainer.retraining.kept import Kept, digest_of
 from trainer.retraining.material import Material
 from trainer.retraining.request import Request

@@ -27,6 +27,7 @@ from trainer.models.store import Store
 from trainer.retraining import trigger
 from trainer.retraining.ablations import ablations
 from trainer.retraining.bench import Bench, bench_of, judge
+from trainer.retraining.crossfit import CrossFitted, cross_fitted
 from trainer.retraining.head import Learned, history_of, learn_head, model_of
 from trainer.retraining.holding import held
 from trainer.retraining.kept import Kept
@@ -143,8 +144,8 @@ class _Run:
     def _judged(self, model: bytes, without: list[bytes], bench: Bench) -> Metrics:
         return judge(model, without if bench.out_of_fold else (), bench, self._request, self._kept, self._telling)
 
-    def _ablated(self, effect: str, material: Material, reading: Reading, embedder: Embedder) -> Learned:
-        return learn_head(
+    def _ablated(self, effect: str, material: Material, reading: Reading, embedder: Embedder) -> CrossFitted:
+        return cross_fitted(
             material.learned, reading, embedder, self._request, self._kept, self._telling, frozenset({effect}),
             known_to(reading.file, material.sources),
         )  # fmt: skip
