@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trainer.augmentation.mixing import random_of
 from trainer.embedding.embedder import Embedder
 from trainer.embedding.track import Job
-from trainer.judging.events import Judged, confirmed, false_alarms_per_hour, recall, threshold_at
+from trainer.judging.events import Judged, confirmed, false_alarms_per_hour, threshold_at
 from trainer.learning.perceptron import Classifier, Recipe, balance, fit, margins
 from trainer.learning.renderings import BACKGROUND, SHOT, Spec, render
 from trainer.learning.windows import chosen_for
@@ -28,10 +28,14 @@ FOLDS = 4
 HOP_S = 0.24
 RELEASE_BELOW = 2.0
 """Margin between threshold and release."""
-RULES = ((2, 2.2), (2, 1.0), (2, 0.5), (1, 2.2))
+RULES = ((2, 2.2), (2, 1.5), (2, 1.0), (2, 0.5), (1, 2.2))
 """Required hits, and the margin over the threshold from which one window is enough: from the surest to the fastest."""
+SAME_SHOT_S = 1.0
+"""Where rules tell a clip's first event further apart, they tell of different shots."""
 SPARED = 0.02
-"""Of recall that a faster rule may cost."""
+"""Of recall that a faster rule may cost, in the mean over the rates `AROUND` the promised one: at a single rate a few
+events decide."""
+AROUND = (3.0, 1.0, 1 / 3)
 AMBIGUOUS = frozenset({"explosion", "thunderstorm"})
 """Neither shot nor false alarm; reported by themselves."""
 NEUTRAL = frozenset({"explosion"})
@@ -186,37 +190,45 @@ def decide(heard: Sequence[Heard], per_hour: float, rules: Sequence[tuple[int, f
     ambience = [one.judged for one in heard if one.spec.label == BACKGROUND]
     # With nothing of the field to set it on, and no ambience, whatever else there is has to do.
     rest = [one.judged for one in heard if one.spec.label != SHOT]
-    found: list[Decided] = []
-    surest: list[list[int]] = []
-    for hits, certain_above in rules:
+
+    def told_at(rate: float, hits: int, certain_above: float) -> tuple[float, list[list[int]]]:
         how = hits, HOP_S, certain_above
-        threshold = threshold_at(quiet or ambience or rest, per_hour, RELEASE_BELOW, *how)
+        threshold = threshold_at(quiet or ambience or rest, rate, RELEASE_BELOW, *how)
         if ambience:
             # Nothing of a forest alone may sound an alarm, whatever rate is promised for its confusable sounds.
             threshold = max(threshold, threshold_at(ambience, 0.0, RELEASE_BELOW, *how))
-        release = threshold - RELEASE_BELOW
-        told = [confirmed(one.margins, threshold, release, *how) for one in shots]
+        return threshold, [confirmed(one.margins, threshold, threshold - RELEASE_BELOW, *how) for one in shots]
+
+    found: list[tuple[float, Decided]] = []
+    surest: list[list[int]] = []
+    for rule in rules:
+        threshold, told = told_at(per_hour, *rule)
+        around = sum(_share(told_at(per_hour * factor, *rule)[1]) for factor in AROUND) / len(AROUND)
         surest = surest or told
-        recalled = recall(shots, threshold, release, *how)[0]
         gained = [then[0] - now[0] for then, now in zip(surest, told, strict=True) if then and now]
-        found.append(
-            Decided(
-                threshold,
-                hits,
-                recalled,
-                false_alarms_per_hour(quiet, threshold, release, *how),
-                certain_above,
-                HOP_S * sum(gained) / max(1, len(gained)),
-                found[0].recall if found else recalled,
-            )
+        gained = [windows for windows in gained if abs(windows) * HOP_S < SAME_SHOT_S]
+        decided = Decided(
+            threshold=threshold,
+            hits=rule[0],
+            recall=round(_share(told), 3),
+            per_hour=false_alarms_per_hour(quiet, threshold, threshold - RELEASE_BELOW, rule[0], HOP_S, rule[1]),
+            certain_above=rule[1],
+            sooner_s=HOP_S * sum(gained) / max(1, len(gained)),
+            recall_of_surest=round(_share(surest), 3),
         )
-    several = [one for one in found if one.hits > 1] or found
-    best = max(one.recall for one in several)
-    chosen = max((one for one in several if one.recall >= best - SPARED), key=lambda one: one.sooner_s)
-    for one in found:
-        if one.hits == 1 and one.recall > best + SPARED:
+        found.append((around, decided))
+    several = [one for one in found if one[1].hits > 1] or found
+    best = max(around for around, _ in several)
+    chosen = max((one for around, one in several if around >= best - SPARED), key=lambda one: one.sooner_s)
+    for around, one in found:
+        if one.hits == 1 and around > best + SPARED:
             chosen = one
     return chosen
+
+
+def _share(told: Sequence[Sequence[int]]) -> float:
+    """Of clips that were told of."""
+    return sum(map(bool, told)) / len(told) if told else 0.0
 
 
 def _choose(spec: Spec, peak: NDArray[np.float32], rms: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -44,7 +44,8 @@ def card_of(manifest: Manifest, metrics: Metrics) -> str:
 sudden sounds for shots; the tables say which. Listen for a week at your site before you rely on it.
 
 **Output** `scores`: {", ".join(manifest.labels)}. Alerts on {", ".join(manifest.alert_labels)}, from a score of \
-{metrics.shipped.threshold:.3g} on, with {metrics.model.hits} hits at a hop of {metrics.model.hop_s:g} s.
+{metrics.shipped.threshold:.3g} on, with {metrics.model.hits} hits at a hop of {metrics.model.hop_s:g} s\
+{_alone(manifest, metrics.model.target)}.
 
 ## Shots found
 
@@ -71,6 +72,11 @@ recordings, {metrics.dataset.hours:.2f} h (SHA-256 `{metrics.dataset.sha256}`).
 {_list(_attributions(manifest))}
 {_licence(manifest.licence)}
 """
+
+
+def _alone(manifest: Manifest, target: str) -> str:
+    certain = manifest.decisions[target].certain if target in manifest.decisions else None
+    return f", or one from {certain:.3g} on" if certain is not None and certain < 1 else ""
 
 
 def _licence(text: str) -> str:
@@ -108,6 +114,8 @@ def _licences(training: Mapping[str, Any]) -> str:
         if isinstance(found, Mapping) and found:
             rows = "\n".join(f"| {_cell(str(name))} | {count} |" for name, count in found.items())
             parts.append(f"| {head} | clips |\n|---|---|\n{rows}\n")
+    if made := training.get("made_shots"):
+        parts.append(f"Beside them {made} shots that were computed from physics, not recorded.\n")
     refused = training.get("refused_by_licence")
     if refused:
         parts.append(f"{refused} clips were left out: their licence does not permit a model that ships.\n")
