@@ -97,20 +97,27 @@ def test_false_alarms_are_held_against_the_promise_and_the_bound_of_before(good:
 
 @pytest.mark.parametrize(
     ("recordings", "recall", "before", "passes"),
-    [(19, 0.0, 0.9, True), (20, 0.2, 0.2, False), (20, 0.75, 0.9, False), (20, 0.85, 0.9, True), (20, 0.4, None, True)],
+    [
+        (19, 0.0, 0.9, True),
+        (20, 0.1, 0.1, False),
+        (20, 0.65, 0.9, False),
+        (20, 0.85, 0.9, True),
+        (20, 0.25, None, True),
+    ],
 )
-def test_a_class_has_a_floor_where_there_are_recordings_enough(
+def test_a_class_that_is_surely_under_its_floor_closes_the_gate_where_there_are_recordings_enough(
     good: Metrics, recordings: int, recall: float, before: float | None, passes: bool
 ) -> None:
     def one(value: float) -> list[ClassResult]:
-        share = Recall(value=value, low=0, high=1, bursts=recordings, recordings=recordings)
+        low, high = max(0.0, value - 0.1), min(1.0, value + 0.1)
+        share = Recall(value=value, low=low, high=high, bursts=recordings, recordings=recordings)
         return [ClassResult(label="siren", recordings=recordings, sounds=recordings, recall=share, precision=None)]
 
     current = None if before is None else changed(good, classes=one(before))
     gate = judge(changed(good, classes=one(recall)), current)
     assert gate.passed == passes
     rule = next(rule for rule in gate.rules if rule.name == "recall of siren")
-    assert rule.measured == recall
+    assert rule.measured == pytest.approx(recall + 0.1)
     assert (rule.limit is None) == (recordings < 20)
 
 
