@@ -187,9 +187,9 @@ def ablations(metrics: Metrics) -> Html:
         "What each part of the training is worth",
         [
             paragraph(
-                "Recall after training without one thing, and its difference from the whole, paired by recording, out "
-                "of fold over all that is learned from. Below zero the thing helps; an interval that holds zero shows "
-                "nothing."
+                "Recall after training without one thing, and its difference from the whole, out of fold over all that "
+                "is learned from; recordings of shots and of other sounds are drawn, for both alike. Below zero the "
+                "thing helps; an interval that holds zero shows nothing."
             ),
             table("Ablations", ["without", "false alarms per hour", "recall", "difference"], rows),
         ],

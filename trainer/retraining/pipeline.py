@@ -102,9 +102,9 @@ class _Run:
             metrics = metrics.model_copy(update={"quantisation": learned.quantisation})
             if request.ablations:
                 rows = ablations(
-                    learned.as_unheard,
+                    learned.heard,
                     learned.decided,
-                    lambda effect: self._ablated(effect, material, reading, embedder).as_unheard,
+                    lambda effect: self._ablated(effect, material, reading, embedder).heard,
                     telling,
                 )
                 metrics = metrics.model_copy(update={"ablations": rows})
