@@ -22,7 +22,7 @@ from trainer.embedding.backbone import HOP_S, Backbone
 PIECE = 10 * SAMPLE_RATE_HZ
 MIDDLE = slice(1280, 14400)
 """0.08 to 0.9 s of a window: what lies nearer to its edges, the network hardly hears. A head that learns shots that
-have just begun tells them earlier (docs/adr/0020)."""
+have just begun tells them earlier (docs/adr/0021)."""
 
 Sound = Rendering | Iterable[Rendering]
 """Whole, or in consecutive pieces."""

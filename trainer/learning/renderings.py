@@ -48,7 +48,7 @@ ONLY_BURST = {"burst": WAY["burst"]}
 """Of its way: made shots bring their own distance and forest."""
 MADE = 0.28
 """Made shots for each rendering of a recorded one. What the few guns of a collection have in common, such as the
-microphone, is less of a hint then (docs/adr/0020)."""
+microphone, is less of a hint then (docs/adr/0021)."""
 MADE_M = (20.0, 600.0)
 
 Kind = Literal["plain", "field", "made", "judged"]
