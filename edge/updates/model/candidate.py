@@ -11,18 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.audio.frontend import Window
 from edge.detection.choice import Choice, choose, default_model, keep_last_good
-from edge.detection.model import Scores, load
+from edge.detection.model import load
 from edge.detection.model_file import ModelFileError
-from edge.updates.model.beside import Beside
 from edge.updates.model.growth import Growth
 from edge.updates.model.judgement import Figures, objection
-from edge.updates.model.probation import Probation
 from edge.updates.model.shadow import Refused, Shadow
 from edge.updates.model.slots import MOST_ATTEMPTS, Slots
 from edge.updates.model.state import Before, step
 from edge.updates.model.switch import Switch
+from edge.updates.model.watched import Watched
 from edge.updates.offer import Fetched, Release
 from edge.updates.release import TargetPath
 
@@ -54,8 +52,7 @@ class Candidate:
         self._began_s = 0.0
         self._heard_at_first: int | None = None
         self._passed: Before | None = None
-        self._probation: Probation | None = None
-        self._beside: Beside | None = None
+        self._watched: Watched | None = None
         self._growth = Growth()
 
     # What the others ask ---------------------------------------------------------------------------------------
@@ -71,8 +68,8 @@ class Candidate:
 
     def stand_aside(self) -> None:
         """Another child is about to work: the model from before need not listen on meanwhile."""
-        if self._beside is not None:
-            self._beside.stand_aside()
+        if self._watched is not None:
+            self._watched.stand_aside()
 
     @property
     def progress(self) -> float | None:
@@ -80,7 +77,7 @@ class Candidate:
         if phase == "trial" and self._heard_at_first is not None:
             wanted_s = self._settings.updates.shadow_s
             return min(1.0, self._heard_s() / wanted_s) if wanted_s else 1.0
-        return self._probation.progress if phase == "probation" and self._probation is not None else None
+        return self._watched.probation.progress if phase == "probation" and self._watched is not None else None
 
     def here(self) -> list[TargetPath]:
         """Models that need not be downloaded."""
@@ -162,8 +159,8 @@ class Candidate:
         """The daemon ends in good order."""
         self._end_trial()
         self.stand_aside()
-        if self._probation is not None and self._slots.state.phase == "probation":
-            self._slots.stopped_cleanly(self._probation.watched_s)
+        if self._watched is not None and self._slots.state.phase == "probation":
+            self._slots.stopped_cleanly(self._watched.probation.watched_s)
 
     # Turn by turn ----------------------------------------------------------------------------------------------
 
@@ -250,33 +247,11 @@ class Candidate:
 
     def _watch(self) -> None:
         state, daemon = self._slots.state, self._daemon
-        if self._probation is None:
-            detector, before = daemon.detector, state.before
-            beside = self._beside = Beside(before.path, self._settings.detection, daemon.ring.sample_rate_hz)
-            probation = self._probation = Probation(
-                daemon.choice.model,
-                self._settings.detection,
-                self._settings.updates.probation_s,
-                before,
-                state.watched_s,
-                alarms=lambda: daemon.desk.alerts,
-                skipped=lambda: detector.skipped,
-                inference_ms=lambda: list(detector.inference_ms),
-                growth_bytes=lambda: self._growth.bytes,
-                beside=lambda: beside.figures,
-            )
-
-            def observe(window: Window, scores: Scores) -> None:
-                probation.observe(window, scores)
-                beside.offer(window, scores)
-
-            detector.shadow = observe
+        if self._watched is None:
+            self._watched = Watched(daemon, state.before, state.watched_s, self._growth)
             return
-        probation = self._probation
-        if self._beside is not None:
-            self._beside.turn()
-        self._growth.look()
-        if why := probation.objection():
+        probation = self._watched.probation
+        if why := self._watched.objection():
             self._take_back(why)
             return
         if probation.healthy:
@@ -307,16 +282,16 @@ class Candidate:
         self._switch.to(choice, at_once=True, go_on=self._go_on)
 
     def _end_trial(self) -> None:
-        if self._probation is None:
+        if self._watched is None:
             self._daemon.detector.shadow = None
         shadow, self._shadow = self._shadow, None
         if shadow is not None:
             shadow.close()
 
     def _end_probation(self) -> None:
-        self._daemon.detector.shadow = None
-        self.stand_aside()
-        self._probation = self._beside = None
+        watched, self._watched = self._watched, None
+        if watched is not None:
+            watched.end()
 
     def _heard_s(self) -> float:
         """Sound heard since the trial began; windows that the energy gate spared count."""
