@@ -112,19 +112,26 @@ class Ring:
             Overwritten: ``start`` has left the ring, before or during the copy.
             ValueError: the range lies beyond ``end``, before 0, or backwards.
         """
+        copy = self.look(start, stop).copy()
+        self.held(start)
+        return copy
+
+    def look(self, start: int, stop: int) -> NDArray[np.float32]:
+        """The frames ``[start, stop)``, not copied where they lie in one piece: to be used at once and not written to,
+        and worth something only if ``held`` raises nothing afterwards. Raises as ``read`` does."""
         if not 0 <= start <= stop <= self.end:
             raise ValueError(f"frames {start} to {stop} are not all written yet (end is {self.end})")
-        copy = np.empty(stop - start, np.float32)
-        if stop - start <= self.capacity:
-            at = start % self.capacity
-            first = min(len(copy), self.capacity - at)
-            copy[:first] = self._frames[at : at + first]
-            if first < len(copy):
-                copy[first:] = self._frames[: len(copy) - first]
+        self.held(start)
+        at = start % self.capacity
+        if at + stop - start <= self.capacity:
+            return self._frames[at : at + stop - start]
+        return np.concatenate((self._frames[at:], self._frames[: at + stop - start - self.capacity]))
+
+    def held(self, start: int) -> None:
+        """Raises Overwritten where frame ``start`` has left the ring."""
         if start < self.oldest:
             self.overruns += 1
             raise Overwritten(f"frame {start} has left the ring (oldest is {self.oldest})")
-        return copy
 
     def gaps(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The lost ranges ``(start, stop)``, whole, that touch ``[start, stop)``; they read as zeros."""

@@ -83,9 +83,9 @@ class Detector:
 
     def advance(self, timeout_s: float = 1.0) -> list[Event]:
         """Wait up to ``timeout_s`` for the next hop, take what is there, and return the events (mostly none)."""
-        if not self.wait(timeout_s) and not self._ring.closed:
-            return []
-        return self._take()
+        if self.due or self.wait(timeout_s) or self._ring.closed:
+            return self._take()
+        return []
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until the next window is probably there; False after ``timeout_s`` or at the end of the sound."""
@@ -141,11 +141,20 @@ class Detector:
         ring, start = self._ring, self.position
         stop = min(ring.end, start + self._at_once)
         try:
-            frames = ring.read(start, stop)
+            windows = self._hear(start, stop)
         except Overwritten:
             self._skip_to_newest()
             return []
         self.position = ring.reader_position = stop
+        events: list[Event] = []
+        for window in windows:
+            events += self._decide(window, shown=True)
+        return events
+
+    def _hear(self, start: int, stop: int) -> list[Window]:
+        """The windows that the frames ``[start, stop)`` complete. Raises Overwritten."""
+        ring = self._ring
+        frames = ring.look(start, stop)
         windows: list[Window] = []
         at = start
         for lost, resumed in ring.gaps(start, stop):
@@ -160,10 +169,8 @@ class Detector:
         if stop > at:
             windows += self._front_end.push(at, frames[at - start :])
             self._fed = True
-        events: list[Event] = []
-        for window in windows:
-            events += self._decide(window, shown=True)
-        return events
+        ring.held(start)  # until now: the front end has its own copy
+        return windows
 
     def _decide(self, window: Window, shown: bool) -> list[Event]:
         if self._gate and not self._loud(window):

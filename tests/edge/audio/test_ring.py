@@ -169,3 +169,17 @@ def test_a_write_costs_microseconds() -> None:
     for _ in range(1000):
         ring.write(block)
     assert (time.thread_time() - began_s) / 1000 < 100e-6
+
+
+def test_what_is_looked_at_without_a_copy_is_worth_nothing_once_it_may_have_been_overwritten() -> None:
+    ring = Ring(1000, 1.0)
+    ring.write(np.arange(1500, dtype=np.float32))
+    seen = ring.look(200, 700)
+    ring.held(200)
+    np.testing.assert_array_equal(seen, np.arange(200, 700))
+    ring.write(np.zeros(1000, np.float32))
+    with pytest.raises(Overwritten):
+        ring.held(200)
+    assert ring.overruns == 1
+    # Around the end of the memory.
+    np.testing.assert_array_equal(ring.look(1400, 2100), ring.read(1400, 2100))
