@@ -66,7 +66,8 @@ class Ring:
         self.newest_at_s = time.monotonic()
         """``time.monotonic()`` of the last write; of the creation before the first."""
         self.closed = False
-        self._frames = np.zeros(self.capacity, np.float32)
+        self._frames = np.empty(self.capacity, np.float32)
+        self._frames.fill(0)  # unlike np.zeros, which leaves it to each first write to ask the system for memory
         # Everything before `_claimed - capacity` may be overwritten at this moment. Raised before the copy,
         # as `end` is raised after it: between the two the oldest frames are in doubt.
         self._claimed = 0
