@@ -73,6 +73,8 @@ def _pieces(patch: BinaryIO, start: BinaryIO, length: int) -> Iterator[bytes]:
         raise DeltaError("it does not begin with BSDIFF40")
     if new_length != length:
         raise DeltaError(f"it makes {new_length} bytes, and the file has {length}")
+    if _HEADER.size + control_bytes + difference_bytes > patch.seek(0, 2):
+        raise DeltaError("it ends too early")
     control = _Block(patch, _HEADER.size, control_bytes).rest(_MOST_CONTROL_BYTES)
     inserted = _Block(patch, _HEADER.size + control_bytes + difference_bytes, None).rest(length)
     differences = _Block(patch, _HEADER.size + control_bytes, difference_bytes)

@@ -58,6 +58,15 @@ def test_a_damaged_delta_is_an_error_or_another_file_and_never_longer_than_signe
         assert len(apply(old, bytes(delta), len(new))) <= len(new)
 
 
+@pytest.mark.parametrize("at", [8, 15, 16, 23])
+def test_sizes_beyond_all_files_are_refused(at: int) -> None:
+    old, new = bytes(range(256)) * 8, bytes(range(255, -1, -1)) * 3 + bytes(range(256)) * 6
+    delta = bytearray(bsdiff4.diff(old, new))
+    delta[at] ^= 0x80
+    with pytest.raises(deltas.DeltaError):
+        apply(old, bytes(delta), len(new))
+
+
 @pytest.mark.parametrize("delta", [b"", b"BSDIFF40", os.urandom(500), b"BSDIFF40" + bytes(24)])
 def test_what_is_no_delta_is_refused(delta: bytes) -> None:
     with pytest.raises(deltas.DeltaError):
