@@ -121,7 +121,11 @@ def doctor(
     """Check everything, and say what to do. From the configuration to the storage."""
     from edge.upkeep.doctor import run_doctor
 
-    raise typer.Exit(run_doctor(config, beside=beside))
+    if beside:
+        from edge.upkeep.doctor.beside import in_my_place
+
+        in_my_place(config)
+    raise typer.Exit(run_doctor(config))
 
 
 @app.command()

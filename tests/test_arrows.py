@@ -22,7 +22,9 @@ MAY_IMPORT = {
 ON_THE_DEVICE = {
     "ai_edge_litert",
     "flatbuffers",  # comes with ai-edge-litert, whose schema is written with it
+    "installer",
     "numpy",
+    "packaging",
     "paho",
     "pydantic",
     "pydantic_core",

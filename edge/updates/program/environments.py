@@ -8,6 +8,7 @@ An environment is never changed while it runs: the other one is emptied and fill
 ``.whole`` is on disk.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -16,12 +17,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge.aside import aside
 from edge.durable import commit_bytes, sync
+from edge.updates.program.filling import FillError, compile_share, fill, shares
+from edge.updates.program.wheels import Wheel
 
 SLOTS = ("a", "b")
 WHOLE = ".whole"
 BUILD_S = 1800.0
-"""Filling an environment on a slow card takes minutes; a pip that hangs must end."""
+"""Filling an environment on a slow card takes minutes; what hangs must end."""
 COMMANDS = ("ecosight-edge", "ecosight-convert", "ecosight-trainer")
 
 
@@ -79,27 +83,28 @@ class Environments:
             return Content()
 
     def build(
-        self, wheels: Path, requirements: Path, content: Content, step: Callable[[str], None] = lambda name: None
+        self,
+        staging: Path,
+        wheels: Sequence[Wheel],
+        content: Content,
+        step: Callable[[str], None] = lambda name: None,
     ) -> str:
-        """Fill the idle slot from a folder of wheels, and from nothing else; returns the slot.
-
-        ``requirements`` names every wheel with its digest (`edge.updates.program.wheels.requirements`).
+        """Fill the idle slot with ``wheels``, files in ``staging``, and with nothing else; returns the slot.
 
         Raises:
-            BuildError: pip refuses. The slot is not whole then.
+            BuildError: they cannot be installed. The slot is not whole then.
             OSError: the disk.
         """
         slot = self.idle
         folder = self.path(slot)
         self._empty(folder)
         step("emptied")
-        _run([self._python, "-m", "venv", str(folder)], "the environment cannot be made")
+        # Without pip: the new environment brings no index and nobody who would ask one.
+        _run([self._python, "-m", "venv", "--without-pip", str(folder)], "the environment cannot be made")
         step("made")
-        pip = [str(folder / "bin" / "python"), "-I", "-m", "pip", "--no-cache-dir", "--disable-pip-version-check"]
-        options = ["--no-index", "--find-links", str(wheels), "--no-deps", "--only-binary", ":all:"]
-        install = [*pip, "--quiet", "install", *options, "--require-hashes", "--requirement", str(requirements)]
-        _run(install, "the wheels cannot be installed")
-        _run([*pip, "check"], "the wheels do not fit together")
+        aside(lambda: _fill(folder, staging, wheels), BuildError, BUILD_S)
+        for share in shares(folder):
+            aside(functools.partial(compile_share, share), BuildError, BUILD_S)
         step("filled")
         os.sync()  # thousands of files, once
         commit_bytes(folder / WHOLE, content.model_dump_json().encode())
@@ -122,9 +127,16 @@ class Environments:
             shutil.rmtree(folder)
 
 
+def _fill(folder: Path, staging: Path, wheels: Sequence[Wheel]) -> str:
+    try:
+        fill(folder, staging, wheels)
+    except FillError as error:
+        raise BuildError(str(error)) from error
+    return ""
+
+
 def _run(command: Sequence[str], doing: str) -> None:
-    # Nothing of the caller's: PIP_… and pip's configuration could name an index.
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull}
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # nothing of the caller's
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=BUILD_S, check=False)
     except subprocess.TimeoutExpired as error:

@@ -5,43 +5,51 @@
 look (signatures, floor, machine, Python, disk) → copy the wheels → build the idle environment → try it beside the
 running daemon → note the trial → switch → restart → watch → confirm, or go back and note why. It has no network. Every
 step is on disk before the next; a run that was cut off anywhere is gone on with, or undone, by the next one, and the
-shell script before each start (systemd/before-start) goes back without asking any Python.
+shell script before each start (systemd/before-start) goes back without asking any Python. What takes memory, TUF and
+the installation, is done in children (`edge.aside`): this process waits for a whole probation beside the detector.
 
 The daemon's request says nothing but "look": what is wanted, the signed metadata say.
 """
 
 import logging
 import os
-import pwd
 import shutil
-import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from edge.aside import aside
 from edge.durable import make_folder
 from edge.settings import EdgeSettings, SettingsError, load
 from edge.updates.program.environments import BuildError, Content, Environments
 from edge.updates.program.kind import REQUEST
 from edge.updates.program.records import Records, Trial
 from edge.updates.program.signed_copy import CopyError, SignedCopy
+from edge.updates.program.trying import RefusedError, in_my_place, try_beside
 from edge.updates.program.watch import LOOK_S, Systemd, Units, Watch, slot_of
-from edge.updates.program.wheels import Wheel, WheelError, needed, requirements
+from edge.updates.program.wheels import Wheel, WheelError, needed
+from edge.updates.release import ProgramTarget, Wheelhouse
 
 log = logging.getLogger(__name__)
 
 CONFIGURATION = Path("etc/ecosight/edge.yaml")
-SERVICE_USER = "ecosight"
-TRY_S = 300.0
+LOOK_DEADLINE_S = 600.0
+COPY_DEADLINE_S = 1800.0
 UNPACKED_RATIO = 1.5
 """Installed wheels with their compiled files, to what their archives say."""
 SPARE_BYTES = 100_000_000
 
 
-class RefusedError(RuntimeError):
-    """The release is good, but not for this device, or it does not work on it. Not tried again."""
+class Look(BaseModel):
+    """What the child that asks TUF found. The floor counts even where the rest cannot be used."""
+
+    floor: int
+    wanted: tuple[str, ProgramTarget, Wheelhouse] | None = None
+    error: str = ""
 
 
 class ProgramUpdater:
@@ -56,6 +64,7 @@ class ProgramUpdater:
         sleep: Callable[[float], None] = time.sleep,
         synchronised: Callable[[], bool] | None = None,
         environment: Mapping[str, str] | None = None,
+        try_program: Callable[[str, Path], None] | None = None,
     ) -> None:
         self.root = root
         self.records = Records(root)
@@ -65,6 +74,7 @@ class ProgramUpdater:
         self._sleep = sleep
         self._synchronised = synchronised or _synchronised
         self._environment = environment if environment is not None else {}
+        self._try_program = try_program
 
     def run(self) -> None:
         """One run: what was cut off, then what is asked."""
@@ -105,20 +115,20 @@ class ProgramUpdater:
     def _install(self, settings: EdgeSettings) -> Trial | None:
         if not self._synchronised():
             raise CopyError("the clock is not set, so nobody can say whether the signatures have expired")
-        trusted = settings.updates.root.read_bytes()
-        copy = SignedCopy(settings, self.records.trust, trusted)
         state = self.records.state()
-        floor = max(state.floor, copy.floor().program)
+        look = Look.model_validate_json(aside(lambda: self._look(settings), CopyError, LOOK_DEADLINE_S))
+        floor = max(state.floor, look.floor)
         if floor != state.floor:
             state.floor = floor
             self.records.keep(state)
-        wanted = copy.wanted()
+        if look.error:
+            raise CopyError(look.error)
         self._step("looked")
         current = self.environments.current
-        if wanted is None or current is None:
+        if look.wanted is None or current is None:
             self.records.tell("idle")
             return None
-        target, release, house = wanted
+        target, release, house = look.wanted
         running = self.environments.content(current)
         if running is not None and (target == running.target or release.version == running.version):
             self.records.tell("idle", release.version)
@@ -132,10 +142,13 @@ class ProgramUpdater:
         content = Content(version=release.version, target=target, number=release.number)
         slot = self.environments.idle
         if self.environments.content(slot) != content:
-            slot = self._build(copy, needed(house.wheels, os.uname().machine), content)
+            slot = self._build(settings, needed(house.wheels, os.uname().machine), content)
         self._step("built")
         try:
-            self._try(slot, settings)
+            if self._try_program is not None:
+                self._try_program(target, self.environments.path(slot))
+            else:
+                try_beside(self.environments.path(slot), self.root / CONFIGURATION, self._environment)
         except RefusedError as error:
             state.refused[target] = str(error)
             self.records.keep(state)
@@ -152,20 +165,31 @@ class ProgramUpdater:
         self._step("trial began")
         return self.records.trial()
 
-    def _build(self, copy: SignedCopy, wheels: list[Wheel], content: Content) -> str:
+    def _look(self, settings: EdgeSettings) -> str:
+        copy = SignedCopy(settings, self.records.trust, settings.updates.root.read_bytes())
+        floor = copy.floor().program
+        try:
+            return Look(floor=floor, wanted=copy.wanted()).model_dump_json()
+        except CopyError as error:
+            return Look(floor=floor, error=str(error)).model_dump_json()
+
+    def _copy(self, settings: EdgeSettings, wheels: list[Wheel]) -> str:
+        copy = SignedCopy(settings, self.records.trust, settings.updates.root.read_bytes())
+        self._need(sum(copy.length(wheel.target) for wheel in wheels), self.records.wheels)
+        for wheel in wheels:
+            copy.copy(wheel.target, self.records.wheels / wheel.file)
+        return ""
+
+    def _build(self, settings: EdgeSettings, wheels: list[Wheel], content: Content) -> str:
         staging = self.records.wheels
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(mode=0o700)
         try:
-            self._need(sum(copy.length(wheel.target) for wheel in wheels), staging)
-            for wheel in wheels:
-                copy.copy(wheel.target, staging / wheel.file)
+            aside(lambda: self._copy(settings, wheels), CopyError, COPY_DEADLINE_S)
             self._step("copied")
             unpacked = sum(_unpacked_bytes(staging / wheel.file) for wheel in wheels)
             self._need(int(unpacked * UNPACKED_RATIO), self.environments.folder)
-            listed = staging / "requirements.txt"
-            listed.write_text(requirements(wheels), encoding="utf-8")
-            return self.environments.build(staging, listed, content, self._step)
+            return self.environments.build(staging, wheels, content, self._step)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -177,34 +201,6 @@ class ProgramUpdater:
                 f"disk_full: {folder} has {free_bytes / 1e6:.0f} MB free; "
                 f"{(size_bytes + SPARE_BYTES) / 1e6:.0f} MB are needed"
             )
-
-    def _try(self, slot: str, settings: EdgeSettings) -> None:
-        """The new program's own doctor, as the service's user, on what does not disturb the running daemon."""
-        program = self.environments.path(slot) / "bin" / "ecosight-edge"
-        command = [str(program), "doctor", "--beside", "--config", str(self.root / CONFIGURATION)]
-        plain = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "COLUMNS": "200", "TERM": "dumb"}
-        user, group, groups = _service_user()
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                env={**plain, **self._environment},
-                timeout=TRY_S,
-                check=False,
-                user=user,
-                group=group,
-                extra_groups=groups,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RefusedError(f"the new program's doctor did not answer within {TRY_S:g} s") from error
-        except OSError as error:
-            raise RefusedError(f"the new program cannot be started: {error.strerror}") from error
-        if done.returncode:
-            table = (done.stdout + done.stderr).replace("│", " ").splitlines()
-            said = [" ".join(line.split()) for line in table if "FAILS" in line]
-            lines = said or (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-            raise RefusedError(f"the new program's doctor refuses: {' / '.join(lines)}")
 
     def _watch(self, trial: Trial, settings: EdgeSettings) -> None:
         """Go on with a trial, from the switch to its end."""
@@ -279,29 +275,27 @@ def _unpacked_bytes(wheel: Path) -> int:
         raise RefusedError(f"{wheel.name} is signed, but it is no wheel") from error
 
 
-def _service_user() -> tuple[int | None, int | None, list[int] | None]:
-    """User, group and groups of a child that is to be the service's user, where we are root and that user exists."""
-    if os.geteuid() != 0:
-        return None, None, None
-    try:
-        user = pwd.getpwnam(SERVICE_USER)
-    except KeyError:
-        return None, None, None
-    return user.pw_uid, user.pw_gid, os.getgrouplist(SERVICE_USER, user.pw_gid)
-
-
 def _synchronised() -> bool:
     from edge.audio.system_time import SystemTime
 
     return SystemTime().synchronised()
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
+    """``arguments``: none, or what `trying` found: the target that was tried, and why it is refused, or nothing."""
     logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("tuf").setLevel("WARNING")
-    ProgramUpdater(Path("/"), Systemd()).run()
+
+    def alone(target: str, environment: Path) -> None:
+        if list(arguments[:1]) != [target]:
+            again = [sys.executable, "-I", "-m", "edge.updates.program.updater"]
+            in_my_place(target, environment, Path("/") / CONFIGURATION, again)
+        if arguments[1]:
+            raise RefusedError(arguments[1])
+
+    ProgramUpdater(Path("/"), Systemd(), try_program=alone).run()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Wheels by their file names: which of a wheelhouse a device needs, and how it asks pip for exactly these.
+"""Wheels by their file names: which of a wheelhouse a device needs.
 
 A wheelhouse serves every Python in use on one machine, so that a maintainer publishes one thing; a device takes
 only what its own Python can install. Standard library only: the process that downloads asks this too.
@@ -31,7 +31,7 @@ class Wheel:
     target: str
     sha256: str
     file: str
-    """Its own name, by which pip knows what is in it."""
+    """Its own name, which says what is in it."""
     name: str
     """As the project calls itself, normalised ("Names and normalization" of the same specifications)."""
     version: str
@@ -106,8 +106,3 @@ def needed(targets: Iterable[str], machine: str, python: Python | None = None) -
 
 def _for_single_pythons(wheel: Wheel) -> bool:
     return any(abi.startswith("cp3") for abi in wheel.abis)
-
-
-def requirements(wheels: Iterable[Wheel]) -> str:
-    """What ``pip install --require-hashes --no-deps --requirement`` reads: these files and no others."""
-    return "".join(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)

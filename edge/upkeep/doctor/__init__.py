@@ -10,16 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.settings import EdgeSettings, SettingsError, load
-from edge.upkeep.doctor.broker import Broker
 from edge.upkeep.doctor.credentials import UNIT, as_in_the_unit
-from edge.upkeep.doctor.device import check_clock, check_disk, check_libraries, check_model
 from edge.upkeep.doctor.examination import Check, Outcome, Result, bad, examine, good
-from edge.upkeep.doctor.microphone import check_microphone
-from edge.upkeep.doctor.store import store_of
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from edge.settings import EdgeSettings
+    from edge.upkeep.doctor.broker import Broker
 
 EXIT_FAILURE = 1
 CONFIGURATION = "configuration"
@@ -30,22 +28,31 @@ WORD = {"ok": "good", "warn": "look", "fail": "FAILS", "not_tried": "-"}
 
 def run_doctor(config: Path | None, console: "Console | None" = None, beside: bool = False) -> int:
     """Examine, print a table, and return the exit code. ``beside``: only what leaves a running daemon in peace."""
+    if beside:
+        from edge.upkeep.doctor.beside import diagnose_beside
+
+        with as_in_the_unit(unit=unit_of(config)):
+            results = diagnose_beside(config)
     from rich.console import Console
 
     console = console or Console()
+    if beside:
+        _print(console, results)
+        return exit_code(results)
     with (
         as_in_the_unit(unit=unit_of(config)),
         console.status("examining …") as status,
     ):
-        results = diagnose(config, lambda result: status.update(f"{result.name}: {WORD[result.state]} …"), beside)
+        results = diagnose(config, lambda result: status.update(f"{result.name}: {WORD[result.state]} …"))
     _print(console, results)
     return exit_code(results)
 
 
-def diagnose(
-    config: Path | None, on_result: Callable[[Result], None] = lambda result: None, beside: bool = False
-) -> list[Result]:
+def diagnose(config: Path | None, on_result: Callable[[Result], None] = lambda result: None) -> list[Result]:
     """All checks, in their order."""
+    from edge.settings import SettingsError, load
+    from edge.upkeep.doctor.broker import Broker
+
     try:
         settings = load(config)
     except SettingsError as error:
@@ -53,8 +60,6 @@ def diagnose(
         later = [Check(name, lambda: good(""), needs=(CONFIGURATION,)) for name in AFTER_CONFIGURATION]
         return examine([Check(CONFIGURATION, lambda: outcome), *later], on_result)
     said = good(f"{config or 'defaults and environment'}: site {settings.site}, device {settings.device}")
-    if beside:
-        return examine([Check(CONFIGURATION, lambda: said), *checks_beside(settings)], on_result)
     broker = Broker(settings, _synchronised)
     try:
         return examine([Check(CONFIGURATION, lambda: said), *checks(settings, broker)], on_result)
@@ -62,17 +67,12 @@ def diagnose(
         broker.close()
 
 
-def checks_beside(settings: EdgeSettings) -> list[Check]:
-    """What a new program can show beside the one that runs, which holds the microphone and the broker's session."""
-    return [
-        Check("libraries", check_libraries),
-        Check("model", functools.partial(check_model, settings), needs=("libraries",)),
-        Check("disk", functools.partial(check_disk, settings)),
-    ]
-
-
-def checks(settings: EdgeSettings, broker: Broker) -> list[Check]:
+def checks(settings: "EdgeSettings", broker: "Broker") -> list[Check]:
     """What is looked at, in order, with what each needs."""
+    from edge.upkeep.doctor.device import check_clock, check_disk, check_model
+    from edge.upkeep.doctor.microphone import check_microphone
+    from edge.upkeep.doctor.store import store_of
+
     found = [
         Check("model", functools.partial(check_model, settings)),
         Check("microphone", functools.partial(check_microphone, settings)),

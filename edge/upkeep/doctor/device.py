@@ -3,12 +3,17 @@
 import os
 import pwd
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.settings import EdgeSettings
 from edge.upkeep import board
 from edge.upkeep.doctor.examination import Outcome, bad, doubtful, good
+
+if TYPE_CHECKING:
+    from edge.detection.model import Model
 
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """Before this the program did not exist: an earlier wall clock is wrong for certain."""
@@ -17,25 +22,19 @@ SERVICE_USER = "ecosight"
 GET_TIME = "connect to a network with NTP, or set it by hand: `sudo timedatectl set-time 'YYYY-MM-DD HH:MM:SS'`"
 
 
-def check_libraries() -> Outcome:
-    """Everything that the daemon and its helpers load, loaded once; the updater too, or there is no next update."""
-    import importlib
+def verified(path: Path) -> "Model":
+    """The model, checked in a child. Raises ModelFileError."""
+    from edge.detection.model import load
+    from edge.detection.verify import verify
 
-    names = ("edge.service", "edge.updates.fetching.fetch", "edge.updates.program.updater", "edge.delivery.uploader")
-    for name in (*names, *("sounddevice", "soundfile", "soxr", "tuf.ngclient", "cryptography")):
-        try:
-            importlib.import_module(name)
-        except (ImportError, OSError) as error:
-            return bad(f"{name} cannot be loaded: {error}", "run script/install-device again")
-    return good(f"{len(names)} parts of the program and their libraries load")
+    verify(path)
+    return load(path, verify=False)
 
 
-def check_model(settings: EdgeSettings) -> Outcome:
+def check_model(settings: EdgeSettings, verified: Callable[[Path], "Model"] = verified) -> Outcome:
     """The model that the daemon would run, verified as at its start: digest, front end, golden vectors."""
     from edge.detection.choice import HOW_TO_GET_ONE, candidates
-    from edge.detection.model import load
     from edge.detection.model_file import ModelFileError
-    from edge.detection.verify import verify
 
     configured = settings.detection.model
     if configured is not None and not configured.exists():
@@ -44,8 +43,7 @@ def check_model(settings: EdgeSettings) -> Outcome:
     if path is None:
         return bad("there is no model", HOW_TO_GET_ONE)
     try:
-        verify(path)
-        model = load(path, verify=False)
+        model = verified(path)
     except ModelFileError as error:
         return bad(str(error), f"install the model again at {path}")
     detail = f"{model.name.name} {model.name.version}: {', '.join(model.alert_labels)} ({path})"

@@ -31,7 +31,7 @@ def device(tmp_path: Path, repository: SimulatedRepository, server: Served) -> D
 
 @pytest.fixture(scope="session")
 def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with nothing in it but pip."""
+    """A virtual environment with nothing in it."""
     folder = tmp_path_factory.mktemp("environment") / "empty"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", str(folder)], check=True, timeout=280)
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(folder)], check=True, timeout=280)
     return folder

@@ -1,7 +1,7 @@
 """Small programs in real wheels, a device in a folder that runs them, and what its daemon has downloaded.
 
-Environments, pip, signatures, the fetch process and the shell script are the real ones; the program is one page, and
-systemd is `Supervisor`.
+Environments, installations, signatures, the fetch process and the shell script are the real ones; the program is one
+page, and systemd is `Supervisor`.
 """
 
 import base64
@@ -80,7 +80,7 @@ class Device:
         self.repository = SimulatedRepository(folder / "repository")
         folder.mkdir(parents=True, exist_ok=True)
         copies = folder / "python3"
-        copies.write_text(f'#!/bin/sh\ntest "$1 $2" = "-m venv" && exec cp -a "{template}" "$3"\n')
+        copies.write_text(f'#!/bin/sh\ntest "$1 $2 $3" = "-m venv --without-pip" && exec cp -a "{template}" "$4"\n')
         copies.chmod(0o755)
         self.environments = Environments(self.root, python=str(copies))
         (self.state_dir / "updates").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Root's updater with real environments, real pip, real signatures and the real script before a start."""
+"""Root's updater with real environments, real signatures and the real script before a start."""
 
 import subprocess
 from collections.abc import Iterator
@@ -242,7 +242,7 @@ def test_a_program_that_needs_too_many_starts_is_not_well(device: Device) -> Non
     assert verdict == f"it was started more than {MOST_STARTS} times"
 
 
-def test_the_environment_of_the_caller_does_not_reach_pip(
+def test_the_environment_of_the_caller_does_not_reach_the_new_one(
     device: Device, units: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_BINARY", ":all:")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.updates.program.wheels import WheelError, needed, requirements, wheel_of
+from edge.updates.program.wheels import WheelError, needed, wheel_of
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -73,7 +73,3 @@ def test_two_versions_of_one_project_are_refused() -> None:
 def test_what_is_no_wheel_of_a_wheelhouse_is_refused(path: str) -> None:
     with pytest.raises(WheelError, match="expected programs/wheels"):
         wheel_of(path)
-
-
-def test_pip_is_asked_for_these_digests_and_nothing_else() -> None:
-    assert requirements([wheel_of(OURS)]) == f"ecosight==0.1.0 --hash=sha256:{DIGEST}\n"
