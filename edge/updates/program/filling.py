@@ -106,7 +106,7 @@ def _misfits(site: Path) -> Iterable[str]:
     version = ".".join(map(str, sys.version_info[:3]))
     for name, found in sorted(there.items()):
         try:
-            pythons = SpecifierSet(found.metadata["Requires-Python"] or "")
+            pythons = SpecifierSet(*found.metadata.get_all("Requires-Python", [])[:1])
             needs = [Requirement(line) for line in found.requires or []]
         except (InvalidRequirement, InvalidSpecifier) as error:
             yield f"what {name} needs cannot be read: {error}"
