@@ -1,6 +1,5 @@
 """A repository, a server and a device that every test here may have."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,11 +26,3 @@ def server(repository: SimulatedRepository) -> Iterator[Served]:
 @pytest.fixture
 def device(tmp_path: Path, repository: SimulatedRepository, server: Served) -> Device:
     return Device(tmp_path / "device", server.url, repository.root_file)
-
-
-@pytest.fixture(scope="session")
-def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with nothing in it."""
-    folder = tmp_path_factory.mktemp("environment") / "empty"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(folder)], check=True, timeout=280)
-    return folder

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,6 @@ from edge.updates.program.trying import RefusedError
 from tests.edge.updates.program.programs import REPOSITORY, Device, Supervisor
 
 TELL = "import json, os, sys; print(json.dumps([os.getpid(), *sys.argv[1:]]))"
-
-
-@pytest.fixture
-def device(tmp_path: Path, empty_environment: Path) -> Device:
-    return Device(tmp_path, empty_environment)
-
-
-@pytest.fixture
-def units(device: Device) -> Iterator[Supervisor]:
-    supervisor = Supervisor(device)
-    supervisor.start()
-    yield supervisor
-    supervisor.stop()
 
 
 def program(folder: Path, text: str) -> Path:

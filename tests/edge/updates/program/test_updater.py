@@ -1,8 +1,6 @@
 """Root's updater with real environments, real signatures and the real script before a start."""
 
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,19 +9,6 @@ from edge.updates.program.updater import ProgramUpdater
 from edge.updates.program.watch import MOST_STARTS
 from edge.updates.release import Floor, Stage
 from tests.edge.updates.program.programs import MACHINE, UNIT, Device, Supervisor, wheel
-
-
-@pytest.fixture
-def device(tmp_path: Path, empty_environment: Path) -> Device:
-    return Device(tmp_path, empty_environment)
-
-
-@pytest.fixture
-def units(device: Device) -> Iterator[Supervisor]:
-    supervisor = Supervisor(device)
-    supervisor.start()
-    yield supervisor
-    supervisor.stop()
 
 
 def test_a_program_is_installed_tried_and_confirmed(device: Device, units: Supervisor) -> None:
