@@ -162,9 +162,14 @@ def _remember(cache_dir: Path | None, marks: list[str]) -> None:
         pass  # on a full or read-only disk the next start checks again
 
 
-def _child(path: Path, expected: str, memory_bytes: int) -> int:
+def limit_this_process(memory_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+    """Before a file that is not trusted is opened: no more address space than that, and no core file of it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+
+def _child(path: Path, expected: str, memory_bytes: int) -> int:
+    limit_this_process(memory_bytes)
     try:
         data = read_bytes(path)
         if sha256(data).hexdigest() != expected:

@@ -10,7 +10,6 @@ environment. This takes some 20, and executes nothing of what it installs. For c
 """
 
 import compileall
-import hashlib
 import platform
 import sys
 import sysconfig
@@ -19,6 +18,7 @@ from collections.abc import Iterable
 from importlib.metadata import distributions
 from pathlib import Path
 
+from edge.digest import sha256_of
 from edge.updates.program.wheels import Wheel, normalised
 
 LARGEST_COMPILED_BYTES = 400_000
@@ -60,9 +60,8 @@ def fill(environment: Path, folder: Path, wheels: Iterable[Wheel]) -> None:
     )
     for wheel in wheels:
         path = folder / wheel.file
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wheel.sha256:
-                raise FillError(f"{wheel.file} is not the file that was signed")
+        if sha256_of(path) != wheel.sha256:
+            raise FillError(f"{wheel.file} is not the file that was signed")
         try:
             with WheelFile.open(path) as source:
                 source.validate_record()

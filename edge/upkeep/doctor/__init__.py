@@ -28,22 +28,17 @@ WORD = {"ok": "good", "warn": "look", "fail": "FAILS", "not_tried": "-"}
 
 def run_doctor(config: Path | None, console: "Console | None" = None, beside: bool = False) -> int:
     """Examine, print a table, and return the exit code. ``beside``: only what leaves a running daemon in peace."""
-    if beside:
-        from edge.upkeep.doctor.beside import diagnose_beside
+    with as_in_the_unit(unit=unit_of(config)):
+        if beside:
+            from edge.upkeep.doctor.beside import diagnose_beside
 
-        with as_in_the_unit(unit=unit_of(config)):
-            results = diagnose_beside(config)
-    from rich.console import Console
+            results = diagnose_beside(config)  # before anything is loaded that its children would carry
+        from rich.console import Console
 
-    console = console or Console()
-    if beside:
-        _print(console, results)
-        return exit_code(results)
-    with (
-        as_in_the_unit(unit=unit_of(config)),
-        console.status("examining …") as status,
-    ):
-        results = diagnose(config, lambda result: status.update(f"{result.name}: {WORD[result.state]} …"))
+        console = console or Console()
+        if not beside:
+            with console.status("examining …") as status:
+                results = diagnose(config, lambda result: status.update(f"{result.name}: {WORD[result.state]} …"))
     _print(console, results)
     return exit_code(results)
 

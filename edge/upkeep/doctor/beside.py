@@ -7,7 +7,6 @@ of its own (`edge.aside`), one after the other, so that the most that is loaded 
 import importlib
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -107,10 +106,9 @@ def _verified_here(path: Path) -> "Model":
     """As `edge.detection.verify.verify` does it in its child, in this one, with the same limits."""
     from edge.detection.model_file import read_bytes
     from edge.detection.verify import DEADLINE_S as VERIFY_S
-    from edge.detection.verify import MEMORY_LIMIT_BYTES, check
+    from edge.detection.verify import check, limit_this_process
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+    limit_this_process()
     signal.setitimer(signal.ITIMER_REAL, VERIFY_S)
     return check(read_bytes(path), str(path))
 
