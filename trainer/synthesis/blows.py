@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from trainer.synthesis.grains import placed
-from trainer.synthesis.spectrum import Audio, around, convolved, noise, peaked
-from trainer.synthesis.struck import BODIES, strike
+from trainer.synthesis.grains import placed, scattered
+from trainer.synthesis.spectrum import Audio, around, convolved, drift, noise, peaked
+from trainer.synthesis.struck import BODIES, Body, strike
+
+CAR = Body((45, 180), (8, 20), (0.05, 0.2), (0.001, 0.008), (0.7, 1.2), (0.0, 0.3))
 
 
 def clap(rate_hz: int, random: np.random.Generator) -> Audio:
@@ -18,6 +20,26 @@ def clap(rate_hz: int, random: np.random.Generator) -> Audio:
     sound = hollow * np.exp(-t / random.uniform(0.004, 0.02))
     sound += random.uniform(0.3, 2) * smack * np.exp(-t / random.uniform(0.0005, 0.003))
     return peaked(sound * np.minimum(1, (t + 1 / rate_hz) / 0.0003))
+
+
+def applause(seconds: float, rate_hz: int, random: np.random.Generator) -> Audio:
+    """A crowd claps, float64 [n], peak 1: 4 to 300 people, each 2 to 5 times a second and out of step, the near ones
+    louder, swelling and ebbing."""
+    samples = round(seconds * rate_hz)
+    hands = np.stack([clap(rate_hz, random) for _ in range(12)])
+    people = round(float(np.exp(random.uniform(np.log(4), np.log(300)))))
+    times = np.arange(max(2, int(5 * seconds) + 1))
+    gaps_s = 1 / random.uniform(2, 5, people)
+    at_s = gaps_s[:, None] * (times + random.uniform(0, 1, (people, 1)) + random.normal(0, 0.06, (people, len(times))))
+    loud = 1 / np.sqrt(0.02 + random.uniform(0, 1, people))
+    gains = loud[:, None] * np.exp(random.normal(0, 0.2, at_s.shape))
+    swell = np.exp(random.uniform(0, 0.8) * drift(samples, rate_hz, random.uniform(1, 4), random))
+    sound = np.zeros(samples)
+    for person in range(12):
+        # Everybody claps with the same hands all the time.
+        mine = (np.arange(people) % 12 == person)[:, None] & (at_s >= 0) & (at_s < seconds)
+        sound += scattered(samples, at_s[mine], gains[mine], hands[person : person + 1], rate_hz, random)
+    return peaked(sound * swell)
 
 
 def knock(rate_hz: int, random: np.random.Generator) -> Audio:
@@ -56,6 +78,25 @@ def door_slam(rate_hz: int, random: np.random.Generator) -> Audio:
     sounds = [thud, *(strike(BODIES["key"], rate_hz, random) for _ in range(len(at_s) - 1))]
     slam = placed(len(thud) + round(0.3 * rate_hz), at_s, gains, sounds, rate_hz)
     return peaked(convolved(slam, _room(rate_hz, random)))
+
+
+def car_door(rate_hz: int, random: np.random.Generator) -> Audio:
+    """A car's door, boot or bonnet is shut, float64 [n], peak 1: the seal's dull blow, the lock's two clicks, sheet
+    metal, and what is loose in it."""
+    loose = int(random.integers(0, 6))
+    at_s = np.concatenate([[0.0, 0.0, random.uniform(0.005, 0.03)], random.uniform(0.03, 0.25, loose)])
+    at_s[1] = random.uniform(0, 0.01)
+    gains = np.concatenate([[1.0], random.uniform(0.1, 0.7, 2), random.uniform(0.02, 0.2, loose)])
+    sounds = [strike(CAR, rate_hz, random, 0.5), strike(BODIES["key"], rate_hz, random)]
+    sounds += [strike(BODIES["sheet"], rate_hz, random, 0.25)]
+    sounds += [strike(BODIES["key"], rate_hz, random) for _ in range(loose)]
+    shut = placed(round(0.9 * rate_hz), at_s, gains, sounds, rate_hz)
+    # The cabin's air gives way: the larger and emptier it is, the lower.
+    t = np.arange(len(shut)) / rate_hz
+    cabin = noise(len(shut), rate_hz, around(random.uniform(45, 160), 0.4), random) * np.exp(
+        -t / random.uniform(0.02, 0.1)
+    )
+    return peaked(shut + random.uniform(0.1, 1.2) * peaked(cabin))
 
 
 def _room(rate_hz: int, random: np.random.Generator) -> Audio:

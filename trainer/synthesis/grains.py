@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.synthesis.forest import forest_response
+from trainer.synthesis.rooms import room_response
 from trainer.synthesis.spectrum import Audio, convolved, peaked
 
 Single = Callable[[int, np.random.Generator], Audio]
@@ -104,3 +105,19 @@ def outdoors(texture: Texture) -> Texture:
         return peaked(convolved(dry, response)[: len(dry)])
 
     return heard
+
+
+def indoors(texture: Texture) -> Texture:
+    """``texture`` in a room (`rooms`)."""
+
+    def heard(seconds: float, rate_hz: int, random: np.random.Generator) -> Audio:
+        dry = texture(seconds, rate_hz, random)
+        return peaked(convolved(dry, room_response(rate_hz, random))[: len(dry)])
+
+    return heard
+
+
+def anywhere(texture: Texture) -> Texture:
+    """``texture`` outdoors, in a room, or close to the microphone, as often each."""
+    ways = (texture, outdoors(texture), indoors(texture))
+    return lambda seconds, rate_hz, random: ways[int(random.integers(len(ways)))](seconds, rate_hz, random)

@@ -17,7 +17,7 @@ def footsteps(seconds: float, rate_hz: int, random: np.random.Generator) -> Audi
     bank = banked([strike(CRACKLE, rate_hz, random, 0.05) for _ in range(8)])
     dryness = random.uniform(0.2, 1)
     at_s = in_rhythm(seconds, random.uniform(1.4, 3.0), 0.06, random)
-    steps = [_step(rate_hz, bank, dryness, random) for _ in range(min(4, len(at_s)))]
+    steps = [step(rate_hz, bank, dryness, random) for _ in range(min(4, len(at_s)))]
     sounds = [steps[one % len(steps)] for one in range(len(at_s))]
     return peaked(placed(samples, at_s, random.uniform(0.6, 1, len(at_s)), sounds, rate_hz))
 
@@ -49,7 +49,8 @@ def twig_snap(rate_hz: int, random: np.random.Generator) -> Audio:
     return peaked(sound[int(np.argmax(np.abs(sound) > 1e-3)) :])
 
 
-def _step(rate_hz: int, bank: NDArray[np.float64], dryness: float, random: np.random.Generator) -> Audio:
+def step(rate_hz: int, bank: NDArray[np.float64], dryness: float, random: np.random.Generator) -> Audio:
+    """Heel and toe on what crackles as the rows of ``bank`` do, float64 [n], peak 1."""
     length = round(0.45 * rate_hz)
     toe_s = random.uniform(0.08, 0.2)
     crackles = int(random.integers(60, 500))

@@ -5,10 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer.synthesis.clicks import mouse_clicks
+from trainer.synthesis.creaks import slips
 from trainer.synthesis.engines import firing
+from trainer.synthesis.gaits import hoofs, steps_on_boards
 from trainer.synthesis.grains import at_random, banked, in_rhythm, placed, scattered
 from trainer.synthesis.guns import KINDS, drawn_gun_and_place, drawn_shot
+from trainer.synthesis.hail import fall_mps
 from trainer.synthesis.rain import drop_blows
+from trainer.synthesis.rooms import room_response
 from trainer.synthesis.sounds import SOUNDS
 from trainer.synthesis.spectrum import around, convolved, drift, noise
 from trainer.synthesis.struck import BODIES, ring, strike
@@ -45,10 +50,20 @@ def test_what_is_called_impulsive_stands_out_of_its_own_level_and_the_rest_does_
     def typical(name: str) -> float:
         return float(np.median([crest(SOUNDS[name].make(2.0, 16_000, np.random.default_rng(s))) for s in range(5)]))
 
-    for name in ("wind", "leaves_in_wind", "cicadas", "chainsaw", "two_stroke"):
+    for name in ("wind", "leaves_in_wind", "cicadas", "chainsaw", "two_stroke", "hand_saw"):
         assert not SOUNDS[name].impulsive
         assert typical(name) < 8
-    for name in ("rain_on_plastic", "drips", "clapping", "twig_snap", "hammering", "door_slam", "glass_break"):
+    blows = ("rain_on_plastic", "drips", "clapping", "twig_snap", "hammering", "door_slam", "glass_break")
+    for name in (
+        *blows,
+        "axe",
+        "branch_fall",
+        "balloon",
+        "whip",
+        "drops_on_capsule",
+        "mouse_clicks",
+        "hail_on_housing",
+    ):
         assert SOUNDS[name].impulsive
         assert typical(name) > 8
 
@@ -152,3 +167,60 @@ def test_near_lightning_cracks_and_far_lightning_rolls() -> None:
         return float(np.mean(shares))
 
     assert treble(300) > 3 * treble(6000)
+
+
+def test_ice_falls_as_fast_as_its_drag_allows_and_a_wider_stone_faster() -> None:
+    assert fall_mps(np.array([0.01])) == pytest.approx(12.8, abs=0.1)
+    assert fall_mps(np.array([0.04])) == pytest.approx(2 * fall_mps(np.array([0.01])))
+
+
+def test_a_creak_slips_as_often_as_it_is_moved_fast() -> None:
+    moved = np.concatenate([np.full(16_000, 20.0), np.full(16_000, 200.0)])
+    at_s, strengths = slips(moved, 16_000, 0.05, np.random.default_rng(0))
+    slow = at_s < 1
+    assert np.count_nonzero(slow) == pytest.approx(20, abs=3)
+    assert np.count_nonzero(~slow) == pytest.approx(200, abs=10)
+    assert np.median(strengths[slow]) > 2 * np.median(strengths[~slow]), "what sticks for longer slips harder"
+    assert len(slips(np.zeros(3200), 16_000, 0.1, np.random.default_rng(0))[0]) == 1
+
+
+def test_a_larger_room_rings_for_longer_and_its_first_wavefront_is_untouched() -> None:
+    rooms = [room_response(16_000, np.random.default_rng(seed)) for seed in range(40)]
+    assert all(room[0] == 1 and np.isfinite(room).all() for room in rooms)
+    assert all(len(room) <= 1.2 * 16_000 for room in rooms)
+    assert max(len(room) for room in rooms) > 4 * min(len(room) for room in rooms)
+    for room in rooms:
+        late = room[1:]
+        assert np.square(late[: len(late) // 3]).sum() > 5 * np.square(late[-len(late) // 3 :]).sum()
+
+
+def blows(sound: np.ndarray) -> int:
+    """Pieces of 10 ms that rise far above the five before them."""
+    level = np.sqrt(np.square(sound[: len(sound) // 160 * 160]).reshape(-1, 160).mean(axis=1)) + 1e-4
+    before = np.stack([np.roll(level, lag) for lag in range(1, 6)]).max(axis=0)
+    return int(np.count_nonzero((level > 3 * before) & (level > 0.05 * level.max())))
+
+
+def test_feet_fall_as_often_as_those_who_run_and_trot_set_them() -> None:
+    for make, least, most in ((steps_on_boards, 1, 8), (hoofs, 2, 14), (mouse_clicks, 0.5, 22)):
+        rates = [blows(make(6.0, 16_000, np.random.default_rng(seed))) / 6 for seed in range(8)]
+        assert least <= np.median(rates) <= most, make
+
+
+def test_what_presses_on_the_capsule_is_low_what_clicks_is_high_and_blows_lie_between() -> None:
+    def centroid(name: str) -> float:
+        centres = []
+        for seed in range(9):
+            power = np.square(np.abs(np.fft.rfft(SOUNDS[name].make(3.0, 16_000, np.random.default_rng(seed)))))
+            centres.append((power * np.arange(len(power))).sum() / power.sum() / 3)
+        return float(np.median(centres))
+
+    low = [centroid(name) for name in ("wind_pops", "drops_on_capsule", "car_door")]
+    middle = [centroid(name) for name in ("axe", "barks", "hoofs", "backfire")]
+    high = [centroid(name) for name in ("mouse_clicks", "can_opening", "running_on_gravel")]
+    assert max(low) < min(middle)
+    assert max(middle) < min(high)
+
+
+def test_no_sound_here_is_labelled_a_shot() -> None:
+    assert all(sound.label != "gun_shot" for sound in SOUNDS.values())
