@@ -68,7 +68,7 @@ class Bank:
     """Log-mel, float16 [n, 64], memory-mapped."""
     sounds: tuple[BankedSound, ...]
     digest: str
-    """Of the plan and of all clips: another bank has another."""
+    """Of the plan, of all clips and of the kinds of made sound: another bank has another."""
 
     @property
     def hours(self) -> float:
@@ -108,13 +108,15 @@ def make_bank(
     folder: Path, clips: Sequence[Clip], plan: BankPlan, progress: Callable[[int, int], None],
     processes: int | None = 2, with_voices: Collection[Clip] = (),
 ) -> Bank:  # fmt: skip
-    """Render the bank into ``folder``, or open the one that is there if it was made of the same clips by the same plan.
+    """Render the bank into ``folder``, or open the one that is there if it was made of the same clips and kinds of made
+    sound by the same plan.
 
     ``with_voices``: those among ``clips`` in which speech is heard. Raises OSError: SpeechError among them, where the
     program that makes voices is missing.
     """
     voiced = {clip.path for clip in with_voices}
-    text = json.dumps([asdict(plan), sorted((c.sha256, c.label, c.recording, c.path in voiced) for c in clips)])
+    heard = sorted((c.sha256, c.label, c.recording, c.path in voiced) for c in clips)
+    text = json.dumps([asdict(plan), heard, _made()])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = folder / f"bank-{digest}"
     if (folder / "sounds.json").exists():
@@ -141,6 +143,16 @@ def open_bank(folder: Path) -> Bank:
     if sounds[-1].stop != len(frames):
         raise ValueError(f"{folder} is cut short: remove it and start again")
     return Bank(frames, sounds, folder.name.removeprefix("bank-"))
+
+
+def _made() -> list[list[str]]:
+    """Each kind of made sound, and its label."""
+    from trainer.synthesis.guns import KINDS
+    from trainer.synthesis.sounds import SOUNDS
+    from trainer.synthesis.speech import VOICES
+
+    return [*([name, sound.label] for name, sound in SOUNDS.items()), *([name, SHOT] for name in KINDS),
+            *([name, SPEECH] for name in VOICES)]  # fmt: skip
 
 
 def _tasks(clips: Iterable[Clip], plan: BankPlan, voiced: Collection[Path]) -> Iterator[_Task]:

@@ -12,6 +12,7 @@ from edge.audio.logmel import LOG_OFFSET
 from trainer.data.clip import Clip
 from trainer.distillation.bank import SHOT, SPEECH, Bank, BankPlan, make_bank, open_bank
 from trainer.distillation.mixes import BACKGROUND, UNCLEAR, Mixer
+from trainer.synthesis.sounds import SOUNDS
 from trainer.synthesis.speech import INSTALL, PROGRAM, VOICES
 
 RATE = 16_000
@@ -50,6 +51,19 @@ def test_the_bank_holds_every_rendering_once_and_is_not_made_again(
     (folder / "frames.f2").write_bytes((folder / "frames.f2").read_bytes()[:-12800])
     with pytest.raises(ValueError, match="cut short"):
         open_bank(folder)
+
+
+def test_with_another_kind_of_made_sound_it_is_another_bank(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: SOUNDS[name] for name in ("drips", "twig_snap", "key_clicks")}
+    digests = set()
+    for kinds in (few, few, dict(list(few.items())[:2])):
+        monkeypatch.setattr("trainer.synthesis.sounds.SOUNDS", kinds)
+        bank = make_bank(tmp_path, clips[:1], PLAN, lambda done, total: None, processes=1)
+        assert len([one for one in bank.sounds if one.synthetic and one.label != SHOT]) == len(kinds)
+        digests.add(bank.digest)
+    assert len(digests) == 2
 
 
 def test_mixes_are_patches_like_those_of_sound_and_the_same_for_a_seed(bank: Bank) -> None:
