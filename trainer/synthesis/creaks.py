@@ -21,8 +21,8 @@ def door_creak(seconds: float, rate_hz: int, random: np.random.Generator) -> Aud
     fastest = float(np.exp(random.uniform(np.log(30), np.log(1200))))
     hand = drift(samples, rate_hz, random.uniform(0.3, 1.5), random)
     moved = np.clip(hand + random.uniform(0, 1.2), 0, None) ** random.uniform(0.3, 1)
-    per_s = fastest * moved * np.exp(random.uniform(0, 0.2) * drift(samples, rate_hz, 0.1, random))
-    unsteady = float(np.exp(random.uniform(np.log(0.001), np.log(0.2))))
+    per_s = fastest * moved * np.exp(random.uniform(0, 0.15) * drift(samples, rate_hz, 0.15, random))
+    unsteady = float(np.exp(random.uniform(np.log(0.0005), np.log(0.1))))
     return _creaking(per_s, rate_hz, PANEL, unsteady, random)
 
 
