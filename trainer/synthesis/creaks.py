@@ -15,10 +15,10 @@ TRUNK = Body((80, 500), (6, 16), (0.015, 0.08), (0.0003, 0.003), (0.9, 1.4), (0.
 
 
 def door_creak(seconds: float, rate_hz: int, random: np.random.Generator) -> Audio:
-    """A hinge or a stair, float64 [n], peak 1: it is moved for 0.3 to 3 s, and its pitch goes with the hand; 30 to 1200
+    """A hinge or a stair, float64 [n], peak 1: it is moved for 0.3 to 3 s, and its pitch goes with the hand; 30 to 700
     slips a second."""
     samples = round(seconds * rate_hz)
-    fastest = float(np.exp(random.uniform(np.log(30), np.log(1200))))
+    fastest = float(np.exp(random.uniform(np.log(30), np.log(700))))
     hand = drift(samples, rate_hz, random.uniform(0.3, 1.5), random)
     moved = np.clip(hand + random.uniform(0, 1.2), 0, None) ** random.uniform(0.3, 1)
     per_s = fastest * moved * np.exp(random.uniform(0, 0.15) * drift(samples, rate_hz, 0.15, random))

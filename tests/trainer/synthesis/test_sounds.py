@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.synthesis.clicks import mouse_clicks
 from trainer.synthesis.creaks import slips
 from trainer.synthesis.engines import firing
-from trainer.synthesis.gaits import hoofs, steps_on_boards
+from trainer.synthesis.gaits import boar, hoofs, running_on_gravel, steps_on_boards
 from trainer.synthesis.grains import at_random, banked, in_rhythm, placed, scattered
 from trainer.synthesis.guns import KINDS, drawn_gun_and_place, drawn_shot
 from trainer.synthesis.hail import fall_mps
@@ -18,6 +17,7 @@ from trainer.synthesis.sounds import SOUNDS
 from trainer.synthesis.spectrum import around, convolved, drift, noise
 from trainer.synthesis.struck import BODIES, ring, strike
 from trainer.synthesis.thunder import thunder_from
+from trainer.synthesis.vessels import bouncing_ball
 
 RATES = (16_000, 48_000)
 
@@ -201,10 +201,27 @@ def blows(sound: np.ndarray) -> int:
     return int(np.count_nonzero((level > 3 * before) & (level > 0.05 * level.max())))
 
 
-def test_feet_fall_as_often_as_those_who_run_and_trot_set_them() -> None:
-    for make, least, most in ((steps_on_boards, 1, 8), (hoofs, 2, 14), (mouse_clicks, 0.5, 22)):
-        rates = [blows(make(6.0, 16_000, np.random.default_rng(seed))) / 6 for seed in range(8)]
-        assert least <= np.median(rates) <= most, make
+def test_feet_and_hoofs_fall_as_often_as_legs_move() -> None:
+    """Blows a second of a dozen draws: steps run at 2 to 4, boards and hoofs have up to two and four of each stride."""
+    for make, (least, most) in ((running_on_gravel, (2, 4)), (steps_on_boards, (1.3, 8)), (hoofs, (1.8, 6))):
+        rates = [blows(make(6.0, 16_000, np.random.default_rng(seed))) / 6 for seed in range(12)]
+        assert least <= np.quantile(rates, 0.2) and np.quantile(rates, 0.8) <= most, make
+    faster = [
+        np.median([blows(make(6.0, 16_000, np.random.default_rng(s))) for s in range(12)]) for make in (hoofs, boar)
+    ]
+    assert faster[1] > 1.2 * faster[0], "short legs make more strides"
+
+
+def test_a_dropped_ball_bounces_ever_sooner_and_weaker() -> None:
+    shrinking = 0
+    for seed in range(12):
+        sound = np.abs(bouncing_ball(6.0, 16_000, np.random.default_rng(seed)))
+        level = sound[: len(sound) // 160 * 160].reshape(-1, 160).max(axis=1)
+        hits = np.flatnonzero((level[1:] > 4 * level[:-1]) & (level[1:] > 0.1))
+        gaps = np.diff(hits[np.diff(hits, prepend=-9) > 2])[:3]
+        shrinking += len(gaps) > 1 and bool(np.all(gaps[1:] < gaps[:-1]))
+        assert len(gaps) < 2 or np.all(gaps[1:] <= gaps[:-1] + 2), "it never takes longer than before"
+    assert 3 <= shrinking <= 11, "most are dropped, some dribbled"
 
 
 def test_what_presses_on_the_capsule_is_low_what_clicks_is_high_and_blows_lie_between() -> None:
