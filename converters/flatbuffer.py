@@ -45,9 +45,26 @@ def parse(content: bytes) -> Any:
     return model
 
 
+class _Sharing(flatbuffers.Builder):  # type: ignore[misc]
+    """Writes equal scales and zero points once. A network has some of each for every channel, zero points of eight
+    bytes, nearly all of them 0: together as much as a tenth of its weights."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(size_bytes)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: NDArray[Any]) -> int:  # noqa: N802 - the builder's own name
+        if x.dtype not in (np.float32, np.int64):  # contents of tensors, and what is changed one by one
+            return int(super().CreateNumpyVector(x))
+        key = x.dtype.str, x.tobytes()
+        if key not in self._written:
+            self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]
+
+
 def pack(model: Any) -> bytes:
     """The bytes of ``model``."""
-    builder = flatbuffers.Builder(1 << 20)
+    builder = _Sharing(1 << 20)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
 
@@ -110,8 +127,8 @@ def add_tensor(
 def steps_of(scale: float | NDArray[np.float32], zero_point: int = 0, axis: int = 0) -> Any:
     """A quantisation: value = scale * (step - zero_point). Several scales: one per index along ``axis``."""
     parameters = schema.QuantizationParametersT()
-    parameters.scale = [float(one) for one in np.atleast_1d(np.asarray(scale, np.float32))]
-    parameters.zeroPoint = [zero_point] * len(parameters.scale)
+    parameters.scale = np.atleast_1d(np.asarray(scale, np.float32))
+    parameters.zeroPoint = np.full(len(parameters.scale), zero_point, np.int64)
     parameters.quantizedDimension = axis
     return parameters
 

@@ -23,7 +23,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from converters import flatbuffer
+from converters import flatbuffer, hidden_layer
 from converters.flatbuffer import GraphError, Operator
 from converters.inner import append_pooled, reading_width
 from converters.yamnet import Cut
@@ -49,8 +49,8 @@ class Head:
     maps: tuple[int, ...] = ()
     """Inner maps that are read; none for the embedding. With maps there are no ``ensemble_rows``."""
     hidden_weights: NDArray[np.float32] | None = None
-    """float32 [H, F]; None without a hidden layer. The graph keeps whole numbers as int8 (``in_steps`` makes them), and
-    16 bits of others."""
+    """float32 [H, F]; None without a hidden layer. The graph keeps whole numbers as int8 (``in_steps`` makes them) and
+    computes with them, and keeps 16 bits of others."""
     hidden_biases: NDArray[np.float32] | None = None
     """float32 [H]."""
 
@@ -96,26 +96,12 @@ def append_head(backbone: Cut, head: Head) -> None:
         flatbuffer.add_operator(model, code, inputs, [result], options)
         return result
 
-    def expanded(name: str, values: NDArray[np.float32]) -> int:
-        """Kept small, and made float32 once, when the graph is loaded."""
-        small = _small(values)
-        steps = flatbuffer.steps_of(1.0) if small.dtype == np.int8 else None
-        kept = flatbuffer.add_tensor(model, f"{name}/kept", values.shape, small, quantisation=steps)
-        result = flatbuffer.add_tensor(model, name, values.shape)
-        flatbuffer.add_operator(model, Operator.DEQUANTIZE, [kept], [result], version=3 if steps is None else 2)
-        return result
-
-    read = backbone.embedding
-    if pooled := append_pooled(backbone, head.maps):
-        options = schema.ConcatenationOptionsT()
-        options.axis = 1
-        read = apply("head/read", Operator.CONCATENATION, [one.tensor for one in pooled], head.reads, options)
+    pooled = append_pooled(backbone, head.maps)
+    parts = [one.tensor for one in pooled] or [backbone.embedding]
     if head.hidden_weights is not None and head.hidden_biases is not None:
-        biases = flatbuffer.add_tensor(model, "head/hidden/biases", head.hidden_biases.shape, head.hidden_biases)
-        positive = schema.FullyConnectedOptionsT()
-        positive.fusedActivationFunction = schema.ActivationFunctionType.RELU
-        inputs = [read, expanded("head/hidden/weights", head.hidden_weights), biases]
-        read = apply("head/hidden", Operator.FULLY_CONNECTED, inputs, len(head.hidden_biases), positive)
+        read = hidden_layer.append(model, parts, _small(head.hidden_weights), head.hidden_biases)
+    else:
+        read = hidden_layer.joined(model, parts)
     logits = dense("logits", read, head.weights, head.biases)
     softmax = schema.SoftmaxOptionsT()
     softmax.beta = 1.0
@@ -189,9 +175,8 @@ def head_of(backbone: Cut) -> Head:
     weights, biases = values("logits/weights"), values("logits/biases")
     scale = 1 / float(values("margins/weights")[0, 0])
     inner: dict[str, Any] = {"maps": tuple(int(n.split("/")[1]) for n in named if re.fullmatch(r"inner/\d+/mean", n))}
-    if kept := named.get("head/hidden/weights/kept"):
-        small = flatbuffer.constant(model, kept, "<i1" if kept.type == schema.TensorType.INT8 else "<f2")
-        inner |= {"hidden_weights": small.astype(np.float32), "hidden_biases": values("hidden/biases")}
+    if (hidden := hidden_layer.weights_of(model, named)) is not None:
+        inner |= {"hidden_weights": hidden, "hidden_biases": values("hidden/biases")}
     rivals = values("own_and_others/weights")[len(biases) :] + np.eye(len(biases), dtype=np.float32)
     lenient = int(rivals.sum(axis=1).argmin())
     inner["neutral"] = tuple(int(k) for k in np.flatnonzero(rivals[lenient] == 0))

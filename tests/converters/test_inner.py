@@ -1,16 +1,19 @@
 """Pooled inner maps, and heads with a hidden layer that read them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from ai_edge_litert.schema_py_generated import TensorType
 
+from converters import hidden_layer
 from converters.calibration import calibrate
-from converters.flatbuffer import GraphError
+from converters.flatbuffer import GraphError, add_tensor, empty, parse, steps_of
 from converters.head import Head, append_head, head_margins, head_of, in_steps
 from converters.inner import reading_graph, reading_width
 from converters.int8_network import float_network, quantised
-from converters.network import random_start
+from converters.network import Activation, random_start
 from converters.yamnet import Cut, cut
 from edge.detection.graph import Graph
 from trainer.embedding.backbone import prepared
@@ -20,8 +23,8 @@ RANDOM = np.random.default_rng(3)
 PATCHES = RANDOM.normal(-3, 2, (24, 96, 64)).clip(-6.9, 4).astype(np.float32)
 
 
-def narrow() -> Cut:
-    network = random_start(0.25, 8, 1)
+def narrow(activation: Activation = "relu6") -> Cut:
+    network = random_start(0.25, 8, 1, activation)
     return quantised(network, calibrate(network, PATCHES))
 
 
@@ -94,7 +97,7 @@ def test_a_head_can_be_taken_out_of_the_graph_again() -> None:
 
 def test_a_head_in_steps_is_nearly_the_same_and_half_the_size() -> None:
     backbone = narrow()
-    head = replace(a_head(reading_width(backbone, MAPS)), ensemble_rows=())
+    head = replace(a_head(reading_width(backbone, MAPS), 64), ensemble_rows=())
     small = in_steps(head)
     parts = prepared(reading_graph(narrow(), MAPS))
     reader = Graph(parts.graph)
@@ -107,12 +110,49 @@ def test_a_head_in_steps_is_nearly_the_same_and_half_the_size() -> None:
         append_head(cut_off, one)
         content.append(cut_off.pack())
     assert head.hidden_weights is not None
-    assert len(content[0]) - len(content[1]) == pytest.approx(head.hidden_weights.size, rel=0.05)
+    assert len(content[0]) - len(content[1]) == pytest.approx(head.hidden_weights.size, rel=0.1)
     graph = Graph(content[1])
     graph.feed(PATCHES[:1])
     assert graph.output("scores") == pytest.approx(1 / (1 + np.exp(-found[0] / head.scale)), abs=2e-5)
     again = head_of(cut(content[1], []))
     assert np.array_equal(again.hidden_weights, small.hidden_weights)
+
+
+@pytest.mark.parametrize("activation", ["relu6", "none"])
+def test_a_head_in_steps_gives_what_floats_give_though_it_computes_with_bytes(activation: Activation) -> None:
+    # Without an activation the steps of a map do not begin at 0: both ends of its range must be there.
+    parts = prepared(reading_graph(narrow(activation), MAPS))
+    reader, names = Graph(parts.graph), [one.name for one in parts.features]
+    reads = np.stack([read_of(reader, names, patch) for patch in PATCHES])
+    backbone = narrow(activation)
+    head = in_steps(replace(a_head(reading_width(backbone, MAPS)), ensemble_rows=(), biases=np.zeros(5, np.float32)))
+    head = replace(head, weights=head.weights * np.float32(3 / head_margins(backbone, head, reads).std()))
+    append_head(backbone, head)
+    content = backbone.pack()
+    graph, wanted, found = Graph(content), head_margins(narrow(activation), head, reads), []
+    for patch in PATCHES:
+        graph.feed(patch[np.newaxis])
+        scores = graph.output("scores").astype(np.float64)
+        found.append(head.scale * np.log(scores / (1 - scores)))
+    assert np.stack(found) == pytest.approx(wanted, abs=1e-4)
+    model = parse(content)
+    inputs = [model.subgraphs[0].tensors[i] for op in model.subgraphs[0].operators for i in op.inputs if i >= 0]
+    weights = [tensor for tensor in inputs if re.fullmatch(rb"head/hidden/.*weights", tensor.name)]
+    assert [tensor.type for tensor in weights] == 4 * [TensorType.INT8]
+
+
+def test_hidden_weights_of_a_file_that_made_float32_of_its_bytes_are_still_read() -> None:
+    model, steps = empty(), np.arange(-8, 8, dtype=np.int8).reshape(2, 8)
+    add_tensor(model, "head/hidden/weights/kept", steps.shape, steps, quantisation=steps_of(1.0))
+    found = hidden_layer.weights_of(model, {one.name.decode(): one for one in model.subgraphs[0].tensors})
+    assert found is not None and np.array_equal(found, steps.astype(np.float32))
+
+
+def test_whole_numbers_on_what_does_not_consist_of_steps_are_refused() -> None:
+    backbone = narrow()
+    plain = add_tensor(backbone.model, "plain", [1, 8])
+    with pytest.raises(GraphError, match="plain does not consist of int8 steps"):
+        hidden_layer.append(backbone.model, [plain], np.ones((4, 8), np.int8), np.zeros(4, np.float32))
 
 
 def test_a_map_that_is_not_there_is_named() -> None:
