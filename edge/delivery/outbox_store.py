@@ -146,6 +146,7 @@ class Store:
     def _mend(self) -> bool:
         assert self._standin is not None
         self._next_mend_s = time.monotonic() + Standin.RETRY_S
+        known = self._disk
         try:
             if self._disk is None:
                 self._open_disk(RETRY_TIMEOUT_S)
@@ -153,7 +154,13 @@ class Store:
             self._standin.write_back(self._disk)
         except (sqlite3.Error, OSError) as error:
             self._standin.still(code_of(error))
-            return False
+            if known is None or not isinstance(error, sqlite3.Error) or not outbox_file.is_damage(error):
+                return False
+            # It broke meanwhile. Opening it anew sets it aside; what is in memory would never get past it.
+            log.error("the outbox broke while memory stood in for it: %s", error)
+            known.close()
+            self._disk = None
+            return self._mend()
         log.warning("the outbox is on disk again")
         self._standin = None
         self._depth = None

@@ -13,6 +13,8 @@ from edge.delivery import outbox_file
 log = logging.getLogger(__name__)
 
 MEMORY_PAGES = 4096  # of 4 KiB: 16 MiB, some 10,000 alerts
+NEWEST = 100
+"""Alerts among which is every event that goes on, where memory is so full of open ones that some must go."""
 # New rows get ids far from those that another process may give on disk meanwhile.
 ID_GAP = 1_000_000
 
@@ -60,14 +62,22 @@ class Standin:
     def make_room(self, error: sqlite3.Error) -> None:
         """Memory is full: the oldest delivered alerts go from the ledger, then the oldest clip messages, then alerts.
 
+        An event that goes on keeps its row: its next message would begin at 0 again, and pass for a repeat.
+
         Raises:
             sqlite3.Error: ``error``, where it is not about room.
         """
         if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
             raise error
-        delivered = "SELECT alert_id FROM alerts WHERE alert_id NOT IN (SELECT alert_id FROM messages) LIMIT 1000"
-        if self.database.execute(f"DELETE FROM alerts WHERE alert_id IN ({delivered})").rowcount:  # noqa: S608
-            return
+        delivered = (
+            "DELETE FROM alerts WHERE alert_id IN (SELECT alert_id FROM alerts"
+            " WHERE (phase NOT IN ('new', 'update') OR rowid <= ?)"
+            " AND alert_id NOT IN (SELECT alert_id FROM messages) ORDER BY rowid LIMIT 1000)"
+        )
+        newest: int = self.database.execute("SELECT coalesce(max(rowid), 0) FROM alerts").fetchone()[0]
+        for left_open in (0, newest - NEWEST):
+            if self.database.execute(delivered, (left_open,)).rowcount:
+                return
         lost = self.database.execute(
             "DELETE FROM messages WHERE id IN (SELECT id FROM messages ORDER BY rank DESC, id LIMIT 100)"
         ).rowcount

@@ -305,14 +305,20 @@ def test_only_the_newest_damaged_files_are_kept(path: Path) -> None:
     ]
 
 
-def test_damage_while_in_use_costs_no_later_alert(path: Path) -> None:
-    outbox = Outbox.open(path)
-    outbox.put_alert(alert("a1"))
-    other = sqlite3.connect(path)  # the checkpoint puts everything into the file, which is then overwritten
+def overwrite(path: Path) -> None:
+    """Damage a database that is in use: the checkpoint puts everything into the file, and nothing into caches."""
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version = 1")
     other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     other.close()
     with path.open("r+b") as file:
         file.write(b"x" * path.stat().st_size)
+
+
+def test_damage_while_in_use_costs_no_later_alert(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert("a1"))
+    overwrite(path)
     for number in range(3):
         outbox.put_alert(alert(f"later{number}"))
     assert {f"later{number}" for number in range(3)} <= {row.alert_id for row in outbox.pending(99)}
@@ -376,6 +382,23 @@ def test_a_row_that_another_process_put_while_the_disk_failed_is_kept(path: Path
     assert {row.alert_id for row in outbox.pending(9)} == {"before", "meanwhile", "drill"}
 
 
+@pytest.mark.parametrize("ends", ["goes_on", "closes"])
+def test_a_file_that_broke_while_memory_stood_in_for_it_costs_nothing_that_memory_knows(path: Path, ends: str) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert("before"))
+    assert outbox._disk is not None
+    outbox._disk.execute("PRAGMA query_only = 1")
+    outbox.put_alert(alert("meanwhile"))
+    assert outbox.problems == ["outbox:read_only"]
+    overwrite(path)
+    outbox._disk.execute("PRAGMA query_only = 0")
+    if ends == "goes_on":
+        mend_now(outbox)
+        assert outbox.problems == ["outbox:set_aside"]
+    outbox.close()
+    assert numbers(Outbox.open(path)) == [("alert", "before", 0), ("alert", "meanwhile", 0)]
+
+
 def test_without_any_disk_it_works_from_memory_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     outbox = Outbox.open(tmp_path / "file" / "outbox.sqlite3")
@@ -396,6 +419,25 @@ def test_memory_is_bounded_and_a_loss_is_said(tmp_path: Path, monkeypatch: pytes
     assert outbox.problems == ["outbox:io_error", "outbox:overflow"]
     assert ("alert", "a599", 0) in numbers(outbox)
     assert isinstance(outbox._standin, Standin)
+
+
+def test_memory_that_is_full_keeps_the_numbers_of_an_event_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.delivery.standin.MEMORY_PAGES", 100)
+    (tmp_path / "file").write_text("not a folder")
+    outbox = Outbox.open(tmp_path / "file" / "outbox.sqlite3")
+
+    def put_and_deliver(name: str, phase: Any) -> int:
+        seq = outbox.put_alert(alert(name, phase=phase)).seq
+        for row in outbox.pending(9):
+            outbox.delivered(row.id)
+        return seq
+
+    assert put_and_deliver("0-goes-on", "new") == 0
+    kept = [put_and_deliver(f"a{number:03d}", "end") for number in range(600)]
+    assert kept == [0] * 600 and outbox.last_alert("a000") is None  # memory was full
+    assert put_and_deliver("0-goes-on", "end") == 1
 
 
 KILLED = """
