@@ -177,11 +177,12 @@ class Storage:
             target = folder.put(row.path, target_folder, row.clip.key)
             same_disk = folder.is_same_disk(target, self._spool)
         except OSError as error:
-            fault = explain(error)
-            if fault.scope == "clip" or not row.path.exists():
-                self._give_up(row, fault)
+            if not row.path.exists():  # whatever else is wrong: this one would never go
+                self._give_up(row, Fault("file_missing", f"{row.path} is gone", "clip"))
                 return None
-            return fault
+            fault = explain(error)
+            # The clip is here, so it is the folder that went (a stick was pulled out): the clip waits for it.
+            return fault if fault.scope == "storage" else Fault("error", f"{target_folder}: {fault.detail}")
         stored = row.clip.model_copy(update={"state": "uploaded"})
         if same_disk:
             self._outbox.put_clip(stored, path=target)

@@ -157,6 +157,39 @@ def test_a_folder_that_cannot_be_written_is_named_and_tried_again(tmp_path: Path
     assert yard.storage.problems == []
 
 
+def test_a_clip_whose_file_is_gone_holds_up_nothing_while_the_folder_cannot_be_written(tmp_path: Path) -> None:
+    blocker = tmp_path / "blocker"
+    blocker.write_text("a file where the folder should be")
+    yard = Yard(tmp_path / "state", kind="folder", folder=str(blocker), retry_max_s=1.0)
+    yard.add("gone").unlink()
+    yard.add("here")
+    yard.storage.start()
+    until(lambda: yard.state("gone") == "failed" and yard.storage.problems, 5, "given up")
+    blocker.unlink()
+    until(lambda: yard.state("here") == "uploaded", 10, "stored after all")
+    yard.stop()
+
+
+def test_a_clip_waits_for_a_folder_that_goes_while_it_is_put_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, pulled_out = os.link, [True]
+
+    def gone_once(source: Path, target: Path) -> None:
+        if pulled_out:
+            pulled_out.clear()
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", gone_once)
+    monkeypatch.setattr(storage, "FIRST_RETRY_S", 0.2)
+    yard = Yard(tmp_path / "state")
+    yard.add("a1")
+    yard.storage.start()
+    until(lambda: yard.state("a1") == "uploaded", 10, "stored after all")
+    yard.stop()
+
+
 def test_with_no_storage_clips_stay(tmp_path: Path) -> None:
     yard = Yard(tmp_path / "state", kind="none")
     path = yard.add("a1")
