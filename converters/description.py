@@ -103,12 +103,14 @@ def read_description(path: Path) -> Description:
     """Raises DescriptionError with the file, the key and what is wrong with it."""
     import yaml
 
+    from edge.plain_yaml import explain
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML, too
     except (OSError, UnicodeDecodeError) as error:
-        raise DescriptionError(f"cannot read {path}: {error}") from error
+        raise DescriptionError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
-        raise DescriptionError(f"{path} is neither YAML nor JSON: {' '.join(str(error).split())}") from error
+        raise DescriptionError(f"{path}{explain(error)}") from error
     if not isinstance(content, dict):
         raise DescriptionError(f"{path} describes no model: expected keys such as name, labels and decisions")
     try:

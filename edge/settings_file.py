@@ -2,9 +2,7 @@
 
     settings = read(EdgeSettings, Path("edge.yaml"), os.environ)
 
-Every mistake names the file and line (or the environment variable), the key, the value and the nearest valid
-key. The YAML is the plain part of it: keys, values, lists. Scalars follow the core schema of YAML 1.2, so
-that ``site: no`` is a name and not a falsehood; anchors, aliases and tags are refused.
+Every mistake names the file and line (or the environment variable), the key, the value and the nearest valid key.
 """
 
 import difflib
@@ -13,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from edge import plain_yaml
+from edge.plain_yaml import Keys
 from edge.redaction import without_passwords
 
 ENVIRONMENT_PREFIX = "ECOSIGHT_"
@@ -47,10 +46,8 @@ _IN_WORDS = {
     TOPIC: "expected an MQTT topic without '#' and '+'",
 }
 
-Keys = tuple[str, ...]
 _SECRET = re.compile(r"pass|secret|token|credential|key$", re.IGNORECASE)
 _LONGEST_VALUE_SHOWN = 80
-_DEEPEST = 20
 
 
 class SettingsError(ValueError):
@@ -120,70 +117,11 @@ def secret(name: str, file: Path | None, environment: Mapping[str, str]) -> str 
     return text
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Scalars as the core schema of YAML 1.2 resolves them (section 10.3 of its specification), decimal only."""
-
-
-_PlainLoader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9]{0,30})", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-):
-    _PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-
-
-def _parse(text: str, where: str, lines: dict[Keys, int]) -> Any:
-    """The value that ``text`` holds; ``lines`` gets the line of every key."""
+def _parsed(text: str, where: str, lines: dict[Keys, int]) -> Any:
     try:
-        _refuse_what_is_not_plain(text, where)
-        loader = _PlainLoader(text)
-        node = loader.get_single_node()
-        return _build(loader, node, (), where, lines) if node is not None else None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-        raise SettingsError(f"{where}{line}: not YAML: {reason}") from error
-
-
-def _refuse_what_is_not_plain(text: str, where: str) -> None:
-    depth = 0
-    for event in yaml.parse(text, Loader=_PlainLoader):
-        problem = ""
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
-            problem = "anchors (&), aliases (*) and tags (!) are not used here; quote the value"
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            problem = "nested too deeply"
-        if problem:
-            line = event.start_mark.line + 1  # type: ignore[union-attr]  # the parser marks every event
-            raise SettingsError(f"{where}, line {line}: {problem}")
-
-
-def _build(loader: _PlainLoader, node: yaml.Node, keys: Keys, where: str, lines: dict[Keys, int]) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(loader, item, (*keys, str(place)), where, lines) for place, item in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)
-    tree: dict[str, Any] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            raise SettingsError(f"{where}, line {line}: a key must be a name")
-        inner = (*keys, key.value)
-        if inner in lines:
-            raise SettingsError(
-                f"{where}, line {line}: {'.'.join(inner)} is given twice; the first is on line {lines[inner]}"
-            )
-        lines[inner] = line
-        tree[key.value] = _build(loader, value, inner, where, lines)
-    return tree
+        return plain_yaml.parse(text, where, lines)
+    except plain_yaml.NotPlainError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _read_file(path: Path, origin: dict[Keys, str]) -> dict[str, Any]:
@@ -195,7 +133,7 @@ def _read_file(path: Path, origin: dict[Keys, str]) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or f"it is no text in UTF-8 ({error})"
         raise SettingsError(f"{path}: cannot be read: {reason}") from error
     lines: dict[Keys, int] = {}
-    tree = _parse(text, str(path), lines)
+    tree = _parsed(text, str(path), lines)
     origin |= {keys: f"{path}, line {line}" for keys, line in lines.items()}
     if tree is None:
         return {}
@@ -212,7 +150,7 @@ def _lay_over(tree_type: type[Tree], tree: dict[str, Any], name: str, text: str,
     kinds = _kinds(tree_type, keys)
     is_text = any(kind in (str, Path) or isinstance(kind, str) for kind in kinds)
     if not is_text or (text == "" and type(None) in kinds):
-        value = _parse(text, where, {})
+        value = _parsed(text, where, {})
     for key in keys[:-1]:
         if tree.get(key) is None:
             tree[key] = {}

@@ -177,12 +177,21 @@ def test_a_description_that_is_wrong_is_told_with_its_file_and_key(
     assert str(path) in str(caught.value) and said in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\x00"])
-def test_a_file_that_is_no_description_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", " describes no model"),
+        ("- a\n", " describes no model"),
+        ("a: [", ", line 1: not YAML: "),
+        ("\x00", ": not YAML: special characters"),
+    ],
+)
+def test_a_file_that_is_no_description_is_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "net.yaml"
     path.write_text(text)
-    with pytest.raises(DescriptionError):
+    with pytest.raises(DescriptionError, match=r"^[^\n]*$") as caught:
         read_description(path)
+    assert str(caught.value).startswith(f"{path}{said}")
 
 
 def test_the_original_is_activated_as_the_model_is() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from edge.plain_yaml import explain
 from edge.settings import UpdateSettings
 from edge.updates.fetching.limits import Limits
 from edge.updates.program.wheels import WheelError, wheel_of
@@ -102,7 +103,9 @@ def overlay(path: Path, number: int) -> Content:
     """An overlay, written in YAML. Raises ReleaseError: not readable, an unknown key, a value out of bounds."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
+        raise ReleaseError(f"{path}{explain(error)}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise ReleaseError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if not isinstance(tree, dict):
         raise ReleaseError(f"{path} is no overlay: expected `id:` and settings")

@@ -262,7 +262,7 @@ def test_an_overlay_is_checked_and_released(releases: Releases, device: Device, 
         ("id: a\nmute_until: 2026-12-01T00:00:00\n", "mute_until"),
         ("threshold_offset: 0.1\n", "id"),
         ("- id\n", "is no overlay"),
-        ("{", "cannot read"),
+        ("{", "overlay.yaml, line 1: not YAML: expected the node content"),
     ],
 )
 def test_a_wrong_overlay_is_refused(releases: Releases, tmp_path: Path, text: str, expected: str) -> None:
