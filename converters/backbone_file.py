@@ -74,7 +74,10 @@ def open_backbone(content: bytes, name: str = "the backbone") -> Backbone:
             found = Backbone(content, labels, sha256, _heard(content, name), origin.get(LICENCE, ""))
     except ModelFileError as error:
         raise GraphError(str(error)) from error
-    count = len(found.cut().class_biases)
+    try:
+        count = len(found.cut().class_biases)
+    except GraphError as error:
+        raise GraphError(f"{name}: {error}") from error
     if count != len(found.classes):
         raise GraphError(f"{name} names {len(found.classes)} classes, its classifier has {count}")
     return found

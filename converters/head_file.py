@@ -77,6 +77,8 @@ def save(path: Path, about: About, weights: Weights) -> None:
 
 def load(path: Path) -> tuple[About, Weights]:
     """A head: what it is, and its weights. Raises GraphError."""
+    if path.is_file() and not zipfile.is_zipfile(path):  # numpy would speak of pickles, and how to open them
+        raise GraphError(f"{path} is no head: it is no .npz file")
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files if name != "about"}
@@ -85,7 +87,9 @@ def load(path: Path) -> tuple[About, Weights]:
             text = file["about"].tobytes()
         about = About.model_validate_json(text)
         weights = Weights(**found)
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, ValidationError) as error:
+    except OSError as error:
+        raise GraphError(f"{path} is no head: {error.strerror or error}") from error
+    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, ValidationError) as error:
         raise GraphError(f"{path} is no head: {error}") from error
     if any(value.dtype != np.float32 for value in found.values()) or not _fits(weights, len(about.labels)):
         shapes = ", ".join(f"{name} {value.shape}" for name, value in found.items())

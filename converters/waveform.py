@@ -14,7 +14,7 @@ from edge.audio.logmel import MEL_BANDS, PATCH_FRAMES, WINDOW_SAMPLES
 from edge.detection import model_file
 
 
-def waveform_variant(yamnet: bytes, model: bytes, name: str = "the model") -> bytes:
+def waveform_variant(yamnet: bytes, model: bytes, name: str = "the model", yamnet_name: str = "yamnet.tflite") -> bytes:
     """A ``.tflite`` that takes float32 [15600] at 16 kHz and gives the model's ``scores`` and, where it has them, its
     ``context``; with TFLite Metadata.
 
@@ -25,7 +25,10 @@ def waveform_variant(yamnet: bytes, model: bytes, name: str = "the model") -> by
     """
     whole = model_file.parse(model, name)
     manifest = whole.manifest
-    joined = _front_end(yamnet)
+    try:
+        joined = _front_end(yamnet)
+    except GraphError as error:
+        raise GraphError(f"{yamnet_name}: {error}") from error
     _join(joined, flatbuffer.parse(whole.graph), ["scores", "context"] if manifest.context_labels else ["scores"])
     flatbuffer.prune(joined)
     outputs = [ScoresOf("scores", "Scores of the labels, 0 to 1; not probabilities.", manifest.labels)]

@@ -96,7 +96,7 @@ def _model_file(file: Path, head: Path | None, out: Path, clips: Path | None) ->
     from converters.running import run_tflite
     from edge.detection.model_file import read, read_bytes
 
-    with told(file, out):
+    with told(file, out, head or GUN_SHOT):
         sound = clips_of(clips)
         about = model_from_yamnet(file, out, head)
         decision = about.decisions[about.ensemble_label]

@@ -26,14 +26,15 @@ def fail(message: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def told(file: Path, out: Path) -> Iterator[None]:
-    """Errors as one line with the file that they are about."""
+def told(file: Path, out: Path, *others: Path) -> Iterator[None]:
+    """Errors as one line with the file that they are about: ``file``, unless they name it or one of the ``others``."""
     try:
         yield
     except (ModelFileError, ClipsError, DescriptionError, MissingExtraError) as error:
         fail(str(error))
     except GraphError as error:
-        fail(str(error) if str(file) in str(error) else f"{file}: {error}")
+        named = any(str(one) in str(error) for one in (file, *others))
+        fail(str(error) if named else f"{file}: {error}")
     except OSError as error:
         is_ours = Path(error.filename or out).name.startswith(f".{out.name}.")
         fail(f"{out if is_ours else error.filename}: {error.strerror or error}")

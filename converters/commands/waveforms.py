@@ -20,9 +20,9 @@ def waveform(
     from converters.waveform import waveform_variant
     from edge.detection.model_file import parse, read_bytes
 
-    with told(file, out):
+    with told(file, out, yamnet):
         content = read_bytes(file)
-        made = waveform_variant(read_bytes(yamnet), content, str(file))
+        made = waveform_variant(read_bytes(yamnet), content, str(file), str(yamnet))
         out.write_bytes(made)
         sound = clips_of(clips)
         whole = parse(content, str(file))

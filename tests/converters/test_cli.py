@@ -19,6 +19,7 @@ from edge.detection.model import Model
 from edge.detection.model import load as load_model
 from edge.detection.model_file import read
 from edge.settings import DetectionSettings
+from tests.edge.detection import tiny
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,30 @@ def test_a_file_that_is_no_yamnet_is_one_clear_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert f"{other}: this is no .tflite file" in result.output and "Traceback" not in result.output
     assert not (tmp_path / "out.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["waveform", "{model}", "--yamnet", "{other}"], "{other}: this is no .tflite file"),
+        (["head", "append", "{model}", "{other}"], "{other} is no head: it is no .npz file"),
+        (["head", "append", "{model}", "{gone}"], "{gone} is no head: No such file or directory"),
+        (["head", "append", "{other}", "{head}"], "{other}: this is no .tflite file"),
+    ],
+)
+def test_of_two_files_the_one_that_is_wrong_is_named(tmp_path: Path, command: list[str], said: str) -> None:
+    names = {
+        "model": tmp_path / "model.tflite",
+        "other": tmp_path / "other",
+        "gone": tmp_path / "gone",
+        "head": GUN_SHOT,
+    }
+    names["model"].write_bytes(tiny.model_bytes())
+    names["other"].write_bytes(b"nonsense")
+    arguments = [one.format(**names) for one in command]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out.tflite")])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"ecosight-convert: {said.format(**names)}") and result.output.count("\n") == 1
 
 
 def test_the_head_that_comes_along_is_small_whole_and_learned_only_from_what_may_ship() -> None:
