@@ -6,6 +6,7 @@ recording that they were made of, and never stand on the other side of a split f
 
 import csv
 import hashlib
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,7 @@ def augment(
         KeyboardInterrupt: likewise.
     """
     folder = find(root)
-    out = out.resolve()
+    out = Path(os.path.realpath(out))  # resolve() raises on links in a circle
     _keep_apart(folder.root, folder.files, out)
     done = Augmented(refused=folder.refused)
     with only_one(out, f"augment {root}"):

@@ -109,7 +109,7 @@ def download(folder: Path, bucket: str, progress: Progress = lambda what, done, 
 
 def _top(folder: Path) -> Path:
     """The folder of the classes, whether it or the one around it was named."""
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))  # resolve() raises on links in a circle
     return folder if folder.name == LAYOUT else folder / LAYOUT
 
 

@@ -86,7 +86,7 @@ def find(root: Path, licence: str = "", site: str = "", source: str = "") -> Fol
     Raises:
         FolderError: no folder, or neither a list nor a class in it.
     """
-    root = root.resolve()
+    root = Path(os.path.realpath(root))  # resolve() raises on links in a circle
     if not root.is_dir():
         raise FolderError(f"{one_line(root)} is not a folder")
     if not _is_utf8(root):

@@ -88,9 +88,14 @@ def test_check_tells_of_copies_single_recordings_licences_and_files_that_changed
         (("list",), "no catalogue in"),
         (("check",), "no catalogue in"),
         (("add", "nowhere"), "is not a folder"),
+        (("add", "circle"), "is not a folder"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_1(catalogue: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_sentence_and_exit_code_1(
+    tmp_path: Path, catalogue: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("circle").symlink_to("circle")
     done = typed(*arguments, "--catalogue", catalogue)
     assert done.exit_code == 1
     assert done.stderr.startswith(f"ecosight-trainer data {arguments[0]}: ") and said in done.stderr
