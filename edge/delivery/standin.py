@@ -13,6 +13,10 @@ from edge.delivery import outbox_file
 log = logging.getLogger(__name__)
 
 MEMORY_PAGES = 4096  # of 4 KiB: 16 MiB, some 10,000 alerts
+ROOM_FOR_MESSAGES, ROOM_FOR_LEDGER = 0.5, 0.75
+"""Shares of it that may be filled from the disk; the rest is for what comes."""
+LOOK_EVERY = 50
+"""Rows between two looks at how much is used."""
 NEWEST = 100
 """Alerts among which is every event that goes on, where memory is so full of open ones that some must go."""
 # New rows get ids far from those that another process may give on disk meanwhile.
@@ -42,10 +46,11 @@ class Standin:
         self._code = code
         self._overflowed = 0
         self.database = outbox_file.connect(":memory:")
+        self.database.execute(f"PRAGMA max_page_count = {MEMORY_PAGES}")
         self._last_id_on_disk = 0
+        self._copied: set[int] = set()
         if disk is not None:
             self._copy(disk)
-        self.database.execute(f"PRAGMA max_page_count = {MEMORY_PAGES}")
         self.database.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'")
         self.database.execute(
             "INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (self._last_id_on_disk + ID_GAP,)
@@ -113,18 +118,35 @@ class Standin:
         self.database.close()
 
     def _copy(self, disk: sqlite3.Connection) -> None:
-        self.database.execute("BEGIN")
-        with outbox_file.transaction_end(self.database):
-            for table in outbox_file.TABLES:
-                with contextlib.suppress(sqlite3.Error):  # whatever can still be read
-                    for row in disk.execute(f"SELECT * FROM {table}"):  # noqa: S608
-                        marks = ", ".join("?" * len(row))
-                        self.database.execute(f"INSERT INTO {table} VALUES ({marks})", tuple(row))  # noqa: S608
+        """Whatever can still be read, as far as there is room: events that go on, what waits in the order in which it
+        is sent, and of the ledger the newest. What is left out stays on the disk, and is known again with it."""
+        open_phase = "phase IN ('new', 'update')"
+        self._take(disk, "alerts", f"WHERE {open_phase}", ROOM_FOR_MESSAGES)
+        self._take(disk, "messages", "ORDER BY rank, id", ROOM_FOR_MESSAGES)
+        for table in ("clips", "commands", "budgets"):
+            self._take(disk, table, "ORDER BY rowid DESC", ROOM_FOR_LEDGER)
+        self._take(disk, "alerts", f"WHERE NOT {open_phase} ORDER BY rowid DESC", ROOM_FOR_LEDGER)
+        self._copied = {row["id"] for row in self.database.execute("SELECT id FROM messages")}
         with contextlib.suppress(sqlite3.Error):
             row = disk.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'messages'").fetchone()
             self._last_id_on_disk = row[0] or 0
 
+    def _take(self, disk: sqlite3.Connection, table: str, which: str, share: float) -> None:
+        """Rows of a table, while no more than ``share`` of the memory is used; each under its own rowid."""
+        self.database.execute("BEGIN")
+        with outbox_file.transaction_end(self.database), contextlib.suppress(sqlite3.Error):
+            for number, row in enumerate(disk.execute(f"SELECT rowid AS at, * FROM {table} {which}")):  # noqa: S608
+                if number % LOOK_EVERY == 0 and self._pages() > share * MEMORY_PAGES:
+                    log.warning("memory has no room for all of the outbox's %s: the rest stays on the disk", table)
+                    return
+                names = ", ".join(row.keys()[1:])
+                marks = ", ".join("?" * len(row))
+                self.database.execute(f"INSERT INTO {table} (rowid, {names}) VALUES ({marks})", tuple(row))  # noqa: S608
+
+    def _pages(self) -> int:
+        return int(self.database.execute("PRAGMA page_count").fetchone()[0])
+
     def _forget_delivered(self, disk: sqlite3.Connection, waiting: set[int]) -> None:
-        for row in disk.execute("SELECT id FROM messages WHERE id <= ?", (self._last_id_on_disk,)).fetchall():
-            if row["id"] not in waiting:
-                disk.execute("DELETE FROM messages WHERE id = ?", (row["id"],))
+        """What was copied and is no longer there has arrived; what could not be copied has not."""
+        for row_id in self._copied - waiting:
+            disk.execute("DELETE FROM messages WHERE id = ?", (row_id,))

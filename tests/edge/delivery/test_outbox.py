@@ -369,6 +369,38 @@ def test_a_locked_database_is_stood_in_for_until_it_is_free(path: Path, monkeypa
     assert numbers(Outbox.open(path)) == [("alert", "a1", 0)]
 
 
+def test_what_could_not_be_read_when_the_disk_failed_is_not_taken_for_delivered(path: Path) -> None:
+    outbox = Outbox.open(path)
+    outbox.put_alert(alert("before"))
+    disk = outbox._disk
+    assert disk is not None
+    denied = {"messages"}
+    disk.set_authorizer(lambda _, table, *rest: sqlite3.SQLITE_DENY if table in denied else sqlite3.SQLITE_OK)
+    outbox.put_alert(alert("meanwhile"))
+    assert numbers(outbox) == [("alert", "meanwhile", 0)]
+    denied.clear()
+    mend_now(outbox)
+    assert numbers(outbox) == [("alert", "before", 0), ("alert", "meanwhile", 0)]
+
+
+def test_of_a_long_ledger_memory_takes_what_it_has_room_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.delivery.standin.MEMORY_PAGES", 100)
+    outbox = Outbox.open(path)
+    assert outbox._disk is not None
+    outbox.put_alert(alert("0-goes-on"))
+    for number in range(1000):
+        outbox.put_alert(alert(f"a{number:03d}", phase="end"))
+        outbox.delivered(outbox.pending(1)[0].id)
+    outbox._disk.execute("PRAGMA query_only = 1")
+    assert outbox.put_alert(alert("0-goes-on", phase="update")).seq == 1
+    assert isinstance(outbox._standin, Standin) and outbox._standin._pages() < 100
+    assert outbox.last_alert("a999") is not None and outbox.last_alert("a000") is None
+    assert outbox.problems == ["outbox:read_only"]
+    outbox._disk.execute("PRAGMA query_only = 0")
+    mend_now(outbox)
+    assert outbox.last_alert("a000") is not None and outbox.put_alert(alert("0-goes-on", phase="end")).seq == 2
+
+
 def test_a_row_that_another_process_put_while_the_disk_failed_is_kept(path: Path) -> None:
     outbox = Outbox.open(path)
     outbox.put_alert(alert("before"))
