@@ -23,6 +23,11 @@ def fail(message: object, code: int = USAGE) -> NoReturn:
     raise typer.Exit(code)
 
 
+def said(error: OSError) -> str:
+    """What the system said, and of which file."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+
+
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
     """Every error that a person can mend is one message, never a traceback."""
@@ -40,4 +45,4 @@ def clear_errors() -> Iterator[None]:
         sys.stderr.close()
         raise typer.Exit(0) from None
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error, 1)
+        fail(said(error), 1)

@@ -5,16 +5,15 @@ from typing import NoReturn
 
 import typer
 
+from edge.failing import said
+
+__all__ = ["fail", "harmless", "said", "who"]
+
 
 def fail(command: str, message: str, code: int = 1) -> NoReturn:
     """End ``ecosight-trainer COMMAND`` with a message."""
     typer.echo(f"ecosight-trainer {command}: {message}", err=True)
     raise typer.Exit(code)
-
-
-def said(error: OSError) -> str:
-    """What the system said, and of which file."""
-    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
 
 
 def who() -> str:
