@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.upkeep.doctor.configuration import CONFIGURATION, check_configuration
 from edge.upkeep.doctor.credentials import UNIT, as_in_the_unit
-from edge.upkeep.doctor.examination import Check, Outcome, Result, bad, examine, good
+from edge.upkeep.doctor.examination import Check, Outcome, Result, examine, good
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from edge.upkeep.doctor.broker import Broker
 
 EXIT_FAILURE = 1
-CONFIGURATION = "configuration"
 AFTER_CONFIGURATION = ("model", "microphone", "clock", "disk", "broker", "storage")
 STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "not_tried": "dim"}
 WORD = {"ok": "good", "warn": "look", "fail": "FAILS", "not_tried": "-"}
@@ -45,19 +45,16 @@ def run_doctor(config: Path | None, console: "Console | None" = None, beside: bo
 
 def diagnose(config: Path | None, on_result: Callable[[Result], None] = lambda result: None) -> list[Result]:
     """All checks, in their order."""
-    from edge.settings import SettingsError, load
     from edge.upkeep.doctor.broker import Broker
 
-    try:
-        settings = load(config)
-    except SettingsError as error:
-        outcome = bad(str(error), "correct it; configs/edge.yaml shows every key")
+    outcome, settings = check_configuration(config)
+    first = Check(CONFIGURATION, lambda: outcome)
+    if settings is None:
         later = [Check(name, lambda: good(""), needs=(CONFIGURATION,)) for name in AFTER_CONFIGURATION]
-        return examine([Check(CONFIGURATION, lambda: outcome), *later], on_result)
-    said = good(f"{config or 'defaults and environment'}: site {settings.site}, device {settings.device}")
+        return examine([first, *later], on_result)
     broker = Broker(settings, _synchronised)
     try:
-        return examine([Check(CONFIGURATION, lambda: said), *checks(settings, broker)], on_result)
+        return examine([first, *checks(settings, broker)], on_result)
     finally:
         broker.close()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edge.aside import aside
+from edge.upkeep.doctor.configuration import CONFIGURATION, check_configuration
 from edge.upkeep.doctor.examination import Check, Outcome, Result, bad, examine, good
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ class NotWellError(RuntimeError):
 
 def diagnose_beside(config: Path | None) -> list[Result]:
     """All of these checks, in their order."""
-    first = ("configuration",)
+    first = (CONFIGURATION,)
     return examine(
         [
-            Check("configuration", lambda: _in_child(lambda: _check_configuration(config))),
+            Check(CONFIGURATION, lambda: _in_child(lambda: check_configuration(config)[0])),
             Check("libraries", check_libraries, needs=first),
             Check("model", lambda: _in_child(lambda: _check_model(config)), needs=(*first, "libraries")),
             Check("disk", lambda: _in_child(lambda: _check_disk(config)), needs=first),
@@ -73,16 +74,6 @@ def _settings(config: Path | None) -> "EdgeSettings":
     from edge.settings import load
 
     return load(config)
-
-
-def _check_configuration(config: Path | None) -> Outcome:
-    from edge.settings import SettingsError
-
-    try:
-        settings = _settings(config)
-    except SettingsError as error:
-        return bad(str(error), "correct it; configs/edge.yaml shows every key")
-    return good(f"{config or 'defaults and environment'}: site {settings.site}, device {settings.device}")
 
 
 def _check_disk(config: Path | None) -> Outcome:
