@@ -33,6 +33,7 @@ from edge.delivery.privacy import Hearing
 from edge.delivery.retention import Retention
 from edge.durable import make_folder
 from edge.settings import EdgeSettings
+from edge.threads import joined
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +136,7 @@ class ClipKeeper:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return joined(self._thread, timeout_s)
 
     def request(self, request: ClipRequest) -> None:
         """Ask for a clip. Comes back at once."""

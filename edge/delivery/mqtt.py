@@ -32,6 +32,7 @@ from edge.delivery.outbox import Outbox, Row
 from edge.delivery.problems import Problems
 from edge.delivery.retained import Retained
 from edge.settings import EdgeSettings, SettingsError
+from edge.threads import joined
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +120,7 @@ class Mqtt:
         self._stop_at_s = time.monotonic() + 0.8 * timeout_s
         self._stopping.set()
         self.wake()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        if not joined(self._thread, timeout_s):
             return False
         with self._wake_lock:
             if not self._closed:

@@ -20,6 +20,7 @@ from edge.delivery.outbox import ClipRow, Outbox
 from edge.delivery.s3 import StoppedError, UploaderProcess, connection_of, job_of
 from edge.delivery.upload_queue import BATCH, UploadQueue
 from edge.settings import EdgeSettings, SettingsError
+from edge.threads import joined
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +100,7 @@ class Storage:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return joined(self._thread, timeout_s)
 
     def wake(self) -> None:
         """There may be something to do."""

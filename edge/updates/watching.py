@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from edge.delivery.messages import ModelHint
 from edge.detection.choice import NoModelError
 from edge.detection.model_file import ModelFileError
+from edge.threads import joined
 from edge.updates.fetching.asking import Answer, ask
 from edge.updates.model import person
 from edge.updates.model.candidate import Candidate
@@ -117,10 +118,9 @@ class Updates:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        ended = joined(self._thread, timeout_s)
         self.slots.close()
-        return not self._thread.is_alive()
+        return ended
 
     def hint(self, payload: bytes) -> None:
         """From the broker: a release may exist. It only makes the device look; never raises."""
