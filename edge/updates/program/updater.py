@@ -16,7 +16,6 @@ import os
 import shutil
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from edge.updates.program.records import Records, Trial
 from edge.updates.program.signed_copy import CopyError, SignedCopy
 from edge.updates.program.trying import RefusedError, in_my_place, try_beside
 from edge.updates.program.watch import LOOK_S, Systemd, Units, Watch, slot_of
-from edge.updates.program.wheels import Wheel, WheelError, needed
+from edge.updates.program.wheels import Wheel, WheelError, needed, unpacked_bytes
 from edge.updates.release import ProgramTarget, Wheelhouse
 
 log = logging.getLogger(__name__)
@@ -187,7 +186,7 @@ class ProgramUpdater:
         try:
             aside(lambda: self._copy(settings, wheels), CopyError, COPY_DEADLINE_S)
             self._step("copied")
-            unpacked = sum(_unpacked_bytes(staging / wheel.file) for wheel in wheels)
+            unpacked = sum(unpacked_bytes(staging / wheel.file) for wheel in wheels)
             self._need(int(unpacked * UNPACKED_RATIO), self.environments.folder)
             return self.environments.build(staging, wheels, content, self._step)
         finally:
@@ -265,14 +264,6 @@ class ProgramUpdater:
             python = self._units.environment(unit)
             if python is not None and slot_of(python) in (slot, None):
                 self._units.restart(unit)
-
-
-def _unpacked_bytes(wheel: Path) -> int:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            return sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile as error:
-        raise RefusedError(f"{wheel.name} is signed, but it is no wheel") from error
 
 
 def _synchronised() -> bool:

@@ -1,4 +1,4 @@
-"""Wheels by their file names: which of a wheelhouse a device needs.
+"""Wheels: which of a wheelhouse a device needs, by their file names, and what they take.
 
 A wheelhouse serves every Python in use on one machine, so that a maintainer publishes one thing; a device takes
 only what its own Python can install. Standard library only: the process that downloads asks this too.
@@ -8,8 +8,10 @@ File names: "File name convention" of the wheel format, packaging.python.org/spe
 
 import re
 import sys
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 _NAME = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[0-9][A-Za-z0-9._+!]*)(-[0-9][A-Za-z0-9._]*)?"
@@ -106,3 +108,16 @@ def needed(targets: Iterable[str], machine: str, python: Python | None = None) -
 
 def _for_single_pythons(wheel: Wheel) -> bool:
     return any(abi.startswith("cp3") for abi in wheel.abis)
+
+
+def unpacked_bytes(wheel: Path) -> int:
+    """Size of what is in a wheel.
+
+    Raises:
+        WheelError: it is no ZIP file.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise WheelError(f"{wheel.name} is signed, but it is no wheel") from error
