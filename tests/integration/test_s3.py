@@ -20,7 +20,7 @@ from edge.delivery.evidence import description_path
 from edge.delivery.s3 import UploaderProcess, job_of
 from edge.delivery.uploader import Answer, Connection, Item, Job
 from tests.edge.delivery.clip_parts import until
-from tests.edge.delivery.test_storage import Yard
+from tests.edge.delivery.yard import Yard
 from tests.servers.s3 import S3Server
 
 pytestmark = pytest.mark.server
