@@ -62,8 +62,8 @@ class Marks:
             files = sorted((self._folder / EMBEDDINGS).glob("*.json"), key=lambda one: one.stat().st_mtime)
             self._kept.extend(one.stem for one in files)
         self._vetoes = self._in_force()
-        if others := sum(one.network != self._network for one in self._marked):
-            log.warning("%d marks belong to the network of another model and are not looked at", others)
+        if self.of_other_networks:
+            log.warning("%d marks belong to the network of another model and are not looked at", self.of_other_networks)
 
     @property
     def wanted(self) -> bool:

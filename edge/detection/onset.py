@@ -56,16 +56,12 @@ class Impulse(NamedTuple):
     strength_db: float
 
 
-def find_onsets(samples: NDArray[np.float32], sample_rate_hz: int) -> list[int]:
-    """Where shots begin in ``samples`` (float32 [n], full scale ±1, any rate from 8 kHz), in samples, ascending.
-
-    The first ``BACKGROUND_MS`` serve as background: give some sound before what is sought.
-    """
-    return [impulse.onset for impulse in find_impulses(samples, sample_rate_hz)]
-
-
 def find_impulses(samples: NDArray[np.float32], sample_rate_hz: int) -> list[Impulse]:
-    """As `find_onsets`, with levels. Empty if nothing rises out of the background."""
+    """Where shots begin in ``samples`` (float32 [n], full scale ±1, any rate from 8 kHz), ascending, and how loud.
+
+    The first ``BACKGROUND_MS`` serve as background: give some sound before what is sought. Empty if nothing rises out
+    of it.
+    """
     block = max(1, round(sample_rate_hz * BLOCK_MS / 1000))
     count = len(samples) // block
     attack, before = round(ATTACK_MS / BLOCK_MS), round(BACKGROUND_MS / BLOCK_MS)

@@ -48,7 +48,6 @@ class Candidate:
     """and end."""
     offset_s: float
     """What stands at t in the first stands at t - offset in the other."""
-    votes: int
 
 
 def candidates(prints: Sequence[Fingerprint], new: NDArray[np.bool_] | None = None) -> list[Candidate]:
@@ -83,7 +82,6 @@ def candidates(prints: Sequence[Fingerprint], new: NDArray[np.bool_] | None = No
                 float(agreed[0]) / 1000,
                 float(agreed[-1]) / 1000,
                 float(np.median(offsets[best : reach[best]])) / 1000,
-                len(agreed),
             )
         )
     return found

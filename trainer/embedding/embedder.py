@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trainer.embedding.backbone import Backbone, backbone_of
 from trainer.embedding.store import Store
 from trainer.embedding.track import Job, Sound, Track, install, run
@@ -28,10 +25,6 @@ RELEASE_BYTES = 256 << 20
 
 class EmbeddingError(RuntimeError):
     """A rendering could not be made or embedded. The text names it."""
-
-
-class MixedBackbonesError(ValueError):
-    """Embeddings of two backbones were about to be put side by side."""
 
 
 class Embedder:
@@ -144,22 +137,6 @@ class Embedder:
             self._store.release()
             self._unreleased_bytes = 0
         return track
-
-
-def stacked(tracks: Iterable[Track]) -> NDArray[np.uint8]:
-    """All windows of ``tracks`` as one table, uint8 [n, D].
-
-    Raises:
-        MixedBackbonesError: they are not of one backbone.
-        ValueError: there are none.
-    """
-    found = list(tracks)
-    if len({track.backbone for track in found}) > 1:
-        raise MixedBackbonesError(
-            "embeddings of different backbones cannot be mixed: "
-            + ", ".join(sorted({track.backbone[:16] for track in found}))
-        )
-    return np.concatenate([track.steps for track in found])
 
 
 def _said(error: BaseException) -> str:

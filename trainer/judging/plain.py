@@ -4,34 +4,17 @@ Nobody noted when the shots in them fall, unless a made sound says so in its ann
 a step that no forest has.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge.audio.recordings import open_recording
 from edge.audio.source import SourceError
-from trainer.data.sources import Refused, find
+from trainer.data.sources import Found, Refused, find
 from trainer.judging.sounds import LEAD_S, LISTED, Shot, Sound, SoundError, Sounds, read_sounds
 
 UNRATED = ("explosion", "fireworks")
 """Labels that are neither shot nor false alarm: they are counted by themselves."""
-
-
-class ClipLike(Protocol):
-    """A row of a catalogue."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def recording(self) -> str: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def sha256(self) -> str: ...
 
 
 class _Event(BaseModel):
@@ -50,15 +33,6 @@ class _Annotated(BaseModel):
 
     recording: str = ""
     events: list[_Event]
-
-
-def from_clips(clips: Iterable[ClipLike], target: str, name: str, unrated: Iterable[str] = UNRATED) -> Sounds:
-    """Clips of a catalogue: anywhere in one labelled ``target`` a shot may fall, and noise leads to it.
-
-    ``unrated``: labels that are neither shot nor false alarm.
-    """
-    aside = frozenset(unrated)
-    return Sounds(name, "", [_weak(clip, target, clip.label in aside) for clip in clips])
 
 
 def from_path(path: Path, target: str) -> tuple[Sounds, list[Refused]]:
@@ -89,8 +63,7 @@ def from_path(path: Path, target: str) -> tuple[Sounds, list[Refused]]:
         except SourceError as error:
             refused.append(Refused(found.path, str(error)))
             continue
-        clip = _Clip(found.path, found.label, found.recording or str(found.path), seconds, found.sha256)
-        sounds.append(sound or _weak(clip, target, found.label in UNRATED))
+        sounds.append(sound or _weak(found, seconds, target))
     if not sounds:
         first = f": {refused[0].path.name}: {refused[0].reason}" if refused else ""
         raise SoundError(f"{path} holds no recording that a model can be judged on{first}")
@@ -115,23 +88,17 @@ def annotated(path: Path) -> Sound | None:
     return Sound(told.recording or str(path), "", tuple(shots), path=path, name=path.name, rated=True)
 
 
-class _Clip:
-    """What `_weak` wants to know."""
-
-    def __init__(self, path: Path, label: str, recording: str, seconds: float, sha256: str) -> None:
-        self.path, self.label, self.recording, self.seconds, self.sha256 = path, label, recording, seconds, sha256
-
-
-def _weak(clip: ClipLike, target: str, unrated: bool) -> Sound:
-    shot = clip.label == target
+def _weak(found: Found, seconds: float, target: str) -> Sound:
+    """Anywhere in a recording labelled ``target`` a shot may fall, and noise leads to it."""
+    shot = found.label == target
     return Sound(
-        clip.recording,
-        clip.label,
+        found.recording or str(found.path),
+        found.label,
         (LEAD_S,) if shot else (),
-        path=clip.path,
-        name=clip.path.name,
-        somewhere_s=clip.seconds if shot else 0.0,
+        path=found.path,
+        name=found.path.name,
+        somewhere_s=seconds if shot else 0.0,
         lead_s=LEAD_S if shot else 0.0,
-        rated=False if unrated else None,
-        sha256=clip.sha256,
+        rated=False if found.label in UNRATED else None,
+        sha256=found.sha256,
     )

@@ -11,8 +11,6 @@ from trainer.release.session import Say, Session
 if TYPE_CHECKING:
     from trainer.release.broker import Device
 
-SOON_DAYS = 30
-
 
 def heard(opened: Session, seconds: float, say: Say) -> "list[Device]":
     """What devices say; nothing, and said why, where they cannot be heard."""

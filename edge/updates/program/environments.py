@@ -26,7 +26,6 @@ SLOTS = ("a", "b")
 WHOLE = ".whole"
 BUILD_S = 1800.0
 """Filling an environment on a slow card takes minutes; what hangs must end."""
-COMMANDS = ("ecosight-edge", "ecosight-convert", "ecosight-trainer")
 
 
 class BuildError(RuntimeError):

@@ -6,7 +6,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from edge.detection.onset import SILENCE_DBFS, find_impulses, find_onsets, level_dbfs
+from edge.detection.onset import SILENCE_DBFS, find_impulses, level_dbfs
 from trainer.synthesis.scene import ambience
 from trainer.synthesis.shot import Gun, Place, gunshot, shaped
 
@@ -96,15 +96,15 @@ def test_a_weaker_reflection_is_not_a_shot_and_an_equal_one_is(delay_s: float, g
     for at_s, size in ((1.0, 0.5), (1.0 + delay_s, 0.5 * gain)):
         at = round(at_s * rate)
         sound[at : at + len(shot)] += size * shot
-    assert len(find_onsets(sound.astype(np.float32), rate)) == count
+    assert len(find_impulses(sound.astype(np.float32), rate)) == count
 
 
 def test_steady_noise_silence_and_nothing_hold_no_onset() -> None:
     rate = 16_000
     noise = 0.1 * np.random.default_rng(5).standard_normal(10 * rate).astype(np.float32)
-    assert find_onsets(noise, rate) == []
-    assert find_onsets(np.zeros(rate, np.float32), rate) == []
-    assert find_onsets(np.zeros(0, np.float32), rate) == []
+    assert find_impulses(noise, rate) == []
+    assert find_impulses(np.zeros(rate, np.float32), rate) == []
+    assert find_impulses(np.zeros(0, np.float32), rate) == []
     assert level_dbfs(np.zeros(0, np.float32)) == SILENCE_DBFS
 
 

@@ -17,7 +17,7 @@ from tests.interrupting import may_be_interrupted
 from tests.trainer.embedding.renders import broken, deadly, jobs, made, made_and_counted, narrow
 from trainer.embedding.backbone import backbone_of
 from trainer.embedding.cluster import ClusterError
-from trainer.embedding.embedder import Embedder, EmbeddingError, MixedBackbonesError, stacked
+from trainer.embedding.embedder import Embedder, EmbeddingError
 from trainer.embedding.store import StoreError
 from trainer.embedding.track import Job, Track, Tracker
 from trainer.lock import AlreadyRunningError
@@ -230,9 +230,6 @@ def test_backbones_are_not_mixed(tmp_path: Path) -> None:
     with Embedder(narrow(), tmp_path, 1) as one, Embedder(narrow(seed=1), tmp_path, 1) as other:
         first, second = next(one.tracks(jobs(1))), next(other.tracks(jobs(1)))
         assert not np.array_equal(first.steps, second.steps)
-        with pytest.raises(MixedBackbonesError, match="cannot be mixed"):
-            stacked([first, second])
-        assert stacked([first, first]).shape == (2 * len(first.steps), 256)
         with pytest.raises(StoreError, match="another backbone"):
             one._store.put("x", second)
 
