@@ -68,7 +68,7 @@ def _send_alone(settings: EdgeSettings, outbox: Outbox, alert_id: str, timeout_s
 
 def _wait(outbox: Outbox, alert_id: str, timeout_s: float, hint: str) -> None:
     until_s = time.monotonic() + timeout_s
-    while any(row.alert_id == alert_id for row in outbox.pending(1000)):
+    while outbox.waits(alert_id):
         if time.monotonic() >= until_s:
             raise DrillFailed(f"{alert_id} is not delivered after {timeout_s:g} s: {hint}")
         time.sleep(_LOOK_S)

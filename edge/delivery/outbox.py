@@ -148,6 +148,10 @@ class Outbox(ClipLedger):
         """Alert messages that wait for delivery."""
         return int(self._read("SELECT count(*) FROM messages WHERE rank = ?", (ALERT_RANK,))[0][0])
 
+    def waits(self, alert_id: str) -> bool:
+        """Whether any message about this alert waits for delivery."""
+        return bool(self._read("SELECT 1 FROM messages WHERE alert_id = ? LIMIT 1", (alert_id,)))
+
     # Commands --------------------------------------------------------------------------------------------------
 
     def begin_command(self, command_id: str) -> bool:
