@@ -24,6 +24,8 @@ WAIT_S = 1.0
 """While it scores itself: longest sleep of the listening thread."""
 TICK_S = 2.0
 """The same while another thread scores and calls it when there is something to do."""
+IDLE_S = 5.0
+"""The same while no event is open either."""
 QUICK_SHARE = 0.25
 """Of a block: a window that takes longer is not quick."""
 QUICK_S = 3.0
@@ -52,7 +54,7 @@ class Listening:
         block_s: float,
     ) -> None:
         """The listening thread alone calls ``on_events`` with the events in their order, ``between.turn`` where that is
-        wanted, and ``on_turn`` at least every two seconds. Without sound for ``silence_s`` the open events end.
+        wanted, and ``on_turn`` at least every five seconds. Without sound for ``silence_s`` the open events end.
         ``block_s``: the length of the blocks in which sound arrives at its own speed; 0: as fast as it can."""
         self.beat = 0
         """Advances while windows are scored, or waited for."""
@@ -87,7 +89,7 @@ class Listening:
         if self._between.wanted or self._ring.closed:
             self._called.set()
         # Where the listening thread has the detector, it looks at the ring again before it sleeps.
-        if not self._detector.due or not self._detector_lock.acquire(blocking=False):
+        if not self._detector.due or not self._detector_lock.acquire(False):
             return
         try:
             self._events.extend(self._score())
@@ -109,7 +111,7 @@ class Listening:
         try:
             while not self._stop.is_set():
                 if self._handed_over and not self._detector.due and not self._ring.closed:
-                    self._called.wait(TICK_S)
+                    self._called.wait(IDLE_S if self._detector.quiet else TICK_S)
                     self._called.clear()
                 # If another thread hangs in the detector, this one stands here, and its beat with it.
                 with self._detector_lock:
@@ -151,7 +153,7 @@ class Listening:
         """Score what is there, and see from the time that takes who shall do so next."""
         detector = self._detector
         before, began_s = detector.position, time.perf_counter()
-        events = detector.advance(0.0)
+        events = detector.take() if detector.due or self._ring.closed else []
         if not self._quick_s:
             return events
         behind = detector.due

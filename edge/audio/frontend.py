@@ -9,7 +9,7 @@ filters are linear-phase and it drops their delay, so output sample k stands exa
 k * rate / 16000; what it holds back (12 to 80 ms, it works in blocks) only makes windows come later.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -33,8 +33,7 @@ _ARENA_FRAMES = 300
 _WAIT_STEP_S = 0.004
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """0.975 s of sound. The arrays are read-only views that stay as they are for as long as they are held."""
 
     start: int
@@ -67,21 +66,28 @@ class FrontEnd:
         self._hop_samples = hop_frames * FRAME_STEP
         self._whole = LogMel(PATCH_FRAMES)
         self._newest = LogMel(hop_frames)
+        self._newest_span = FRAME_LENGTH + (hop_frames - 1) * FRAME_STEP
         self._lag_frames = 0
         self._resampler: soxr.ResampleStream | None = None
         if sample_rate_hz != SAMPLE_RATE_HZ:
             self._resampler = soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+        self.wanted = 0
+        """Frames after the last pushed one that the next window probably needs (capture rate, at least 1).
+
+        It learns how much the resampler holds back, so a reader that waits for this many makes one push a window.
+        """
         self._begin(None)
 
     def _begin(self, start: int | None) -> None:
         self._base = start  # capture index of sample 0 at 16 kHz
         self._expected = start
-        self._samples = np.empty(_ARENA_SAMPLES, np.float32)
+        self._samples, self._samples_shown = _arena(_ARENA_SAMPLES)
         self._filled = 0  # samples in the arena
         self._dropped = 0  # samples that earlier arenas held before this one's first
-        self._rows = np.empty((_ARENA_FRAMES, MEL_BANDS), np.float32)
+        self._rows, self._rows_shown = _arena(_ARENA_FRAMES, MEL_BANDS)
         self._row = 0  # row of the next window's patch; rows before _row + overlap are computed
-        self._windows = 0
+        self._next_stop = WINDOW_SAMPLES  # samples at 16 kHz, since the start, that the next window needs
+        self._look_ahead()
 
     def reset(self) -> None:
         """Forget what was heard: the next window needs 15600 new samples. For gaps."""
@@ -102,22 +108,13 @@ class FrontEnd:
             lag = max(lag, fed - out * self.sample_rate_hz // SAMPLE_RATE_HZ)
         return lag
 
-    @property
-    def wanted(self) -> int:
-        """Frames after the last pushed one that the next window probably needs (capture rate, at least 1).
-
-        It learns how much the resampler holds back, so a reader that waits for this many makes one push a window.
-        """
+    def _look_ahead(self) -> None:
         if self._base is None or self._expected is None:
-            return -(-WINDOW_SAMPLES * self.sample_rate_hz // SAMPLE_RATE_HZ) + self._lag_frames
+            self.wanted = -(-WINDOW_SAMPLES * self.sample_rate_hz // SAMPLE_RATE_HZ) + self._lag_frames
+            return
         due = self._base - (-self._next_stop * self.sample_rate_hz // SAMPLE_RATE_HZ)
         missing = due + self._lag_frames - self._expected
-        return missing if missing > 0 else max(1, round(_WAIT_STEP_S * self.sample_rate_hz))
-
-    @property
-    def _next_stop(self) -> int:
-        """Samples at 16 kHz, since the start, that the next window needs."""
-        return WINDOW_SAMPLES + self._windows * self._hop_samples
+        self.wanted = missing if missing > 0 else max(1, round(_WAIT_STEP_S * self.sample_rate_hz))
 
     def push(self, start: int, frames: NDArray[np.float32]) -> list[Window]:
         """Take ``frames`` (float32 [n], mono, full scale ±1, capture rate) whose first has index ``start``.
@@ -130,14 +127,15 @@ class FrontEnd:
             self._begin(start)
         self._expected = start + len(frames)
         if len(frames) == 0:
+            self._look_ahead()
             return []
         if self._resampler is not None:
             # As a column: soxr would make one of it, and undo that at length.
-            column = np.ascontiguousarray(frames, np.float32)[:, np.newaxis]
-            frames = self._resampler.resample_chunk(column)[:, 0]
+            frames = self._resampler.resample_chunk(frames[:, np.newaxis])[:, 0]
         windows = self._take(frames)
         if windows:
             self._learn_lag()
+        self._look_ahead()
         return windows
 
     def finish(self) -> list[Window]:
@@ -160,52 +158,65 @@ class FrontEnd:
             self._lag_frames = lag
 
     def _take(self, samples: NDArray[np.float32]) -> list[Window]:
-        windows = []
-        while len(samples):
-            room = _ARENA_SAMPLES - self._filled
-            if room == 0:
-                self._turn_samples()
-                continue
-            some, samples = samples[:room], samples[room:]
-            self._samples[self._filled : self._filled + len(some)] = some
-            self._filled += len(some)
-            while self._dropped + self._filled >= self._next_stop:
-                windows.append(self._window())
-        return windows
+        windows: list[Window] = []
+        while True:
+            filled, count = self._filled, len(samples)
+            if count <= (room := _ARENA_SAMPLES - filled):
+                self._samples[filled : filled + count] = samples
+                self._filled = filled + count
+                self._complete(windows)
+                return windows
+            self._samples[filled:] = samples[:room]
+            self._filled = _ARENA_SAMPLES
+            self._complete(windows)
+            self._turn_samples()
+            samples = samples[room:]
+
+    def _complete(self, windows: list[Window]) -> None:
+        while self._dropped + self._filled >= self._next_stop:
+            windows.append(self._window())
 
     def _turn_samples(self) -> None:
         keep = self._next_stop - WINDOW_SAMPLES - self._dropped  # first sample of the next window
-        fresh = np.empty(_ARENA_SAMPLES, np.float32)
-        fresh[: self._filled - keep] = self._samples[keep : self._filled]
-        self._samples, self._filled, self._dropped = fresh, self._filled - keep, self._dropped + keep
+        old, filled = self._samples, self._filled
+        self._samples, self._samples_shown = _arena(_ARENA_SAMPLES)
+        self._samples[: filled - keep] = old[keep:filled]
+        self._filled, self._dropped = filled - keep, self._dropped + keep
 
     def _turn_rows(self) -> None:
         overlap = PATCH_FRAMES - self._hop_frames
-        fresh = np.empty((_ARENA_FRAMES, MEL_BANDS), np.float32)
-        fresh[:overlap] = self._rows[self._row : self._row + overlap]
-        self._rows, self._row = fresh, 0
+        old, row = self._rows, self._row
+        self._rows, self._rows_shown = _arena(_ARENA_FRAMES, MEL_BANDS)
+        self._rows[:overlap] = old[row : row + overlap]
+        self._row = 0
 
     def _window(self) -> Window:
         stop = self._next_stop - self._dropped
-        waveform = self._samples[stop - WINDOW_SAMPLES : stop]
         if self._row + PATCH_FRAMES > _ARENA_FRAMES:
             self._turn_rows()
-        patch = self._rows[self._row : self._row + PATCH_FRAMES]
-        if self._windows == 0:
-            self._whole(waveform, patch)
+        row = self._row
+        end = row + PATCH_FRAMES
+        if self._next_stop == WINDOW_SAMPLES:
             new = WINDOW_SAMPLES
+            self._whole(self._samples[stop - WINDOW_SAMPLES : stop], self._rows[row:end])
         else:
             # Always the same number of frames at once: a batch of another size may round otherwise.
-            first = PATCH_FRAMES - self._hop_frames
-            self._newest(waveform[first * FRAME_STEP :], patch[first:])
             new = self._hop_samples
+            self._newest(self._samples[stop - self._newest_span : stop], self._rows[end - self._hop_frames : end])
+        offset = self._next_stop - WINDOW_SAMPLES
         assert self._base is not None
-        offset = self._windows * self._hop_samples
         start = self._base + (2 * offset * self.sample_rate_hz + SAMPLE_RATE_HZ) // (2 * SAMPLE_RATE_HZ)
-        patch.flags.writeable = waveform.flags.writeable = False
-        self._windows += 1
-        self._row += self._hop_frames
-        return Window(start, patch, waveform, new)
+        self._next_stop += self._hop_samples
+        self._row = row + self._hop_frames
+        return Window(start, self._rows_shown[row:end], self._samples_shown[stop - WINDOW_SAMPLES : stop], new)
+
+
+def _arena(*shape: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Room to write in, and the same memory to be read only."""
+    arena = np.empty(shape, np.float32)
+    shown = arena.view()
+    shown.setflags(write=False)
+    return arena, shown
 
 
 assert FRAME_LENGTH + (PATCH_FRAMES - 1) * FRAME_STEP == WINDOW_SAMPLES

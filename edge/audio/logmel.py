@@ -52,6 +52,9 @@ FRONT_END: Mapping[str, Any] = MappingProxyType(
 """The full description of this front end. A model file carries it, and is refused where it differs."""
 
 
+_LOG_OFFSET = np.array(LOG_OFFSET, np.float32)
+
+
 def front_end_hash(description: Mapping[str, Any] = FRONT_END) -> str:
     """SHA-256 (hex) of a front end's description: keys sorted, no blanks, UTF-8 JSON."""
     text = json.dumps(dict(description), sort_keys=True, separators=(",", ":"))
@@ -157,13 +160,13 @@ class LogMel:
         np.multiply(framed, self._hann, out=self._head, dtype=np.float32)
         _rfft_into(self._padded, self._spectrum)
         # |z| from its parts: np.abs on complex64 is hypot(), several times slower where numpy has no AVX-512 for it.
-        np.copyto(self._parts, self._used, casting="same_kind")
+        self._parts[...] = self._used
         np.multiply(self._parts, self._parts, out=self._parts)
         np.add(self._real, self._imaginary, out=self._magnitude)
         np.sqrt(self._magnitude, out=self._magnitude)
         for magnitude, bands, block in self._blocks:
             np.matmul(magnitude, block, out=out[:, bands])
-        np.add(out, np.float32(LOG_OFFSET), out=out)
+        np.add(out, _LOG_OFFSET, out=out)
         np.log(out, out=out)
 
 

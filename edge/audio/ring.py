@@ -75,6 +75,7 @@ class Ring:
         self._waiters: tuple[_Waiter, ...] = ()
         self._waiters_lock = threading.Lock()
         self._reader_position: int | None = None
+        self._lead = min(self.capacity // 2, round(LEAD_S * sample_rate_hz))
         self._room: threading.Event | None = None
 
     @property
@@ -130,12 +131,14 @@ class Ring:
 
     def held(self, start: int) -> None:
         """Raises Overwritten where frame ``start`` has left the ring."""
-        if start < self.oldest:
+        if start < self._claimed - self.capacity:
             self.overruns += 1
             raise Overwritten(f"frame {start} has left the ring (oldest is {self.oldest})")
 
     def gaps(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The lost ranges ``(start, stop)``, whole, that touch ``[start, stop)``; they read as zeros."""
+        if not self._gaps:
+            return []
         while True:
             try:
                 return [(a, b) for a, b in self._gaps if a < stop and b > start]
@@ -172,15 +175,21 @@ class Ring:
         if room is not None:
             room.set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the reader is less than `LEAD_S` behind."""
+        position = self._reader_position
+        return position is None or self.end - position < self._lead or self.closed
+
     def wait_for_room(self, timeout_s: float) -> bool:
         """For a writer that can wait (a recording): until the reader is less than `LEAD_S` behind."""
-        if self._has_room():
+        if self.has_room:
             return True
         room = self._room = threading.Event()
         try:
-            if not self._has_room():
+            if not self.has_room:
                 room.wait(timeout_s)
-            return self._has_room()
+            return self.has_room
         finally:
             self._room = None
 
@@ -190,11 +199,6 @@ class Ring:
         with self._waiters_lock:
             for waiter in self._waiters:
                 waiter.wake()
-
-    def _has_room(self) -> bool:
-        position = self._reader_position
-        lead = min(self.capacity // 2, round(LEAD_S * self.sample_rate_hz))
-        return position is None or self.closed or self.end - position < lead
 
     def _append(self, frames: NDArray[np.float32] | None, count: int) -> None:
         capacity = self.capacity

@@ -30,8 +30,11 @@ _INTEGERS: dict[str, tuple[np.dtype[Any], np.float32]] = {
 }
 
 
-def decode(data: bytes | memoryview, sample_format: str) -> NDArray[np.float32]:
-    """Whole little-endian samples as float32 ``[n]``, full scale ±1; what is no number becomes silence."""
+def decode(
+    data: bytes | memoryview, sample_format: str, into: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Whole little-endian samples as float32 ``[n]``, full scale ±1; what is no number becomes silence. ``into``: room
+    for them, which is used where that is less work."""
     if sample_format == "f32le":
         samples = np.frombuffer(data, "<f4")
         return np.where(np.isfinite(samples), samples, np.float32(0)).astype(np.float32, copy=False)
@@ -41,7 +44,9 @@ def decode(data: bytes | memoryview, sample_format: str) -> NDArray[np.float32]:
         return (padded.view("<i4")[:, 0] / np.float32(2**31)).astype(np.float32, copy=False)
     kind, step = _INTEGERS[sample_format]
     # Two plain loops: one over mixed types goes piece by piece through numpy's buffers.
-    samples = np.frombuffer(data, kind).astype(np.float32)
+    steps = np.frombuffer(data, kind)
+    samples = np.empty(len(steps), np.float32) if into is None else into[: len(steps)]
+    samples[...] = steps
     samples *= step
     return samples
 
@@ -58,6 +63,8 @@ class _Pipe:
         self._channels = channels
         self._channel = channel
         self._block = memoryview(bytearray(max(1, round(block_s * sample_rate_hz)) * self._frame_bytes))
+        self._samples = np.empty(len(self._block) // BYTES_OF[sample_format], np.float32)
+        """Room for the samples of a block."""
         self._filled = 0
         """Bytes of the block that are there."""
         self._wanted = len(self._block)
@@ -87,7 +94,7 @@ class _Pipe:
         whole = self._filled // self._frame_bytes * self._frame_bytes
         if not whole:
             return
-        samples = decode(self._block[:whole], self._format)
+        samples = decode(self._block[:whole], self._format, self._samples)
         if self._channels > 1:
             samples = np.ascontiguousarray(samples.reshape(-1, self._channels)[:, self._channel - 1])
         self._filled -= whole

@@ -35,9 +35,8 @@ class Tap:
         """Set by the watching thread: sound lost unnoticed, to be accounted for before the next frames."""
         self.slip_seen_at = clock.newest_point
         self.resampled: Resampled | None = None
-        # Of the writes of a live source most only copy; the clock is told twice a second. A recording looks at
-        # each write whether its reader follows.
-        self._look_every = round(OBSERVE_S * ring.sample_rate_hz) if source.live else 0
+        # Most writes only copy; the clock is told twice a second.
+        self._look_every = round(OBSERVE_S * ring.sample_rate_hz)
         self._look_at = 0
         self._source = source
         self._ring = ring
@@ -48,7 +47,7 @@ class Tap:
     def write(self, frames: NDArray[np.float32]) -> None:
         """Mono float32 ``[n]`` at the ring's rate."""
         ring = self._ring
-        if ring.end < self._look_at and not self.missing_frames and not self.fenced:
+        if ring.end < self._look_at and not self.missing_frames and not self.fenced and (self.live or ring.has_room):
             ring.write(frames)
             self._on_sound()
             return

@@ -84,7 +84,7 @@ class Detector:
     def advance(self, timeout_s: float = 1.0) -> list[Event]:
         """Wait up to ``timeout_s`` for the next hop, take what is there, and return the events (mostly none)."""
         if self.due or self.wait(timeout_s) or self._ring.closed:
-            return self._take()
+            return self.take()
         return []
 
     def wait(self, timeout_s: float) -> bool:
@@ -125,7 +125,7 @@ class Detector:
         """
         events: list[Event] = []
         while self.position < self._ring.end:
-            events += self._take()
+            events += self.take()
         if self._fed:
             end, short = self.position, not self.windows
             for window in (*self._front_end.push(end, self._own_silence(end)), *self._front_end.finish()):
@@ -136,8 +136,8 @@ class Detector:
         self._fed = False
         return events + self._logic.finish()
 
-    def _take(self) -> list[Event]:
-        """Hear what the ring holds beyond ``position``."""
+    def take(self) -> list[Event]:
+        """Hear what the ring holds beyond ``position``, and return the events. For who has seen that it is ``due``."""
         ring, start = self._ring, self.position
         stop = min(ring.end, start + self._at_once)
         try:
@@ -184,7 +184,8 @@ class Detector:
             self.on_window(window.start, scores)
         if self.shadow is not None:
             self.shadow(window, scores)
-        return self._logic.observe(window.start, scores.labels[self._columns].tolist(), scores.embedding)
+        values = scores.labels.item
+        return self._logic.observe(window.start, [values(column) for column in self._columns], scores.embedding)
 
     def _loud(self, window: Window) -> bool:
         """Whether any hop within the window passed the gate: a shot needs all the windows that hold it."""

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -52,6 +52,15 @@ def _interpreter(graph: bytes) -> Any:
     return Interpreter(model_content=graph, num_threads=1)
 
 
+def _calls(interpreter: Any) -> tuple[Callable[[int, Any], Any], Callable[[], Any], Callable[[int, int], Any]]:
+    """``set_tensor``, ``invoke`` and ``get_tensor``, without the Python around them where they can be had so. All that
+    it does is to see that nobody holds a view of a tensor while the graph runs; here nobody has one."""
+    inner: Any = getattr(interpreter, "_interpreter", None)
+    if all(hasattr(inner, name) for name in ("SetTensor", "Invoke", "GetTensor")):
+        return inner.SetTensor, inner.Invoke, inner.GetTensor
+    return interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+
+
 class Graph:
     """Not thread-safe: whoever shares it holds a lock."""
 
@@ -75,6 +84,7 @@ class Graph:
             ) from error
         if len(inputs) != 1 or any(one["dtype"] != np.float32 for one in [*inputs, *outputs]):
             raise ModelFileError(f"{name}: a graph has one input, and float32 at both ends")
+        self._set, self._run, self._get = _calls(self._interpreter)
         self._input = inputs[0]["index"]
         self._outputs = {one["name"]: one["index"] for one in outputs}
         self.input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"])
@@ -84,10 +94,10 @@ class Graph:
 
     def feed(self, value: NDArray[np.float32]) -> None:
         """Run the graph on ``value``, float32 of ``input_shape``."""
-        self._interpreter.set_tensor(self._input, value)
-        self._interpreter.invoke()
+        self._set(self._input, value)
+        self._run()
 
     def output(self, name: str) -> NDArray[np.float32]:
         """A copy of an output of the last run, flat float32."""
-        found: NDArray[np.float32] = self._interpreter.get_tensor(self._outputs[name])
+        found: NDArray[np.float32] = self._get(self._outputs[name], 0)
         return found.reshape(-1)

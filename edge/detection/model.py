@@ -9,9 +9,8 @@ Two kinds of file are taken: EcoSight's own (``model_file``), and Google's wavef
 """
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,7 @@ LEAST_THRESHOLD = 0.01
 """No site's offset takes a threshold lower."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(NamedTuple):
     """What a model says about one window. Scores, never probabilities."""
 
     labels: NDArray[np.float32]

@@ -219,7 +219,7 @@ def test_who_brings_sound_leaves_it_to_the_listening_thread_while_that_has_the_d
 
 
 def test_a_hang_in_the_detector_stops_the_beat_whoever_hangs(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TICK_S", 0.01)
+    monkeypatch.setattr(module, "IDLE_S", 0.01)
     hand_over(rig)
     rig.listening._called.set()
     before = rig.listening.beat
@@ -255,7 +255,7 @@ def test_sound_that_comes_as_fast_as_it_can_is_scored_beside_it() -> None:
 
 
 def test_the_end_of_the_sound_is_seen_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TICK_S", 60.0)
+    monkeypatch.setattr(module, "IDLE_S", 60.0)
     hand_over(rig)
     rig.end()
     assert rig.detector.position == rig.ring.end
