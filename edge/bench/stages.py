@@ -45,7 +45,7 @@ def network_cost(model: Model, sound: NDArray[np.float32], hop_s: float) -> floa
 
     def whole() -> None:
         for window in windows:
-            model.score(window)
+            model.listen(window)
 
     return _cpu_ms(whole) / len(windows) / hop_s
 

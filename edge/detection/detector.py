@@ -177,7 +177,7 @@ class Detector:
             self.gated += 1
             return self._logic.observe(window.start, self._quiet)
         began = perf_counter()
-        scores = self._model.score(window)
+        scores = self._model.listen(window)
         self.inference_ms.append((perf_counter() - began) * 1e3)
         self.windows += 1
         if shown and self.on_window is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.detection.graph_parts import Parts, parts_of
 from edge.detection.model_file import ModelFileError
 
 _NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
@@ -64,8 +65,8 @@ def _calls(interpreter: Any) -> tuple[Callable[[int, Any], Any], Callable[[], An
 class Graph:
     """Not thread-safe: whoever shares it holds a lock."""
 
-    def __init__(self, graph: bytes, name: str = "model") -> None:
-        """``name`` is for messages.
+    def __init__(self, graph: bytes, name: str = "model", seam: str = "") -> None:
+        """``name`` is for messages. ``seam``: an input or output that may be of any type.
 
         Raises:
             ModelFileError: no graph that this interpreter can run, or not one input and only float32.
@@ -82,7 +83,7 @@ class Graph:
             raise ModelFileError(
                 f"{name}: the interpreter cannot run this graph: {error}; is it whole? fetch or convert it again"
             ) from error
-        if len(inputs) != 1 or any(one["dtype"] != np.float32 for one in [*inputs, *outputs]):
+        if len(inputs) != 1 or any(one["dtype"] != np.float32 and one["name"] != seam for one in [*inputs, *outputs]):
             raise ModelFileError(f"{name}: a graph has one input, and float32 at both ends")
         self._set, self._run, self._get = _calls(self._interpreter)
         self._input = inputs[0]["index"]
@@ -92,12 +93,53 @@ class Graph:
             {one["name"]: tuple(int(n) for n in one["shape"]) for one in outputs}
         )
 
-    def feed(self, value: NDArray[np.float32]) -> None:
+    def feed(self, value: NDArray[Any]) -> None:
         """Run the graph on ``value``, float32 of ``input_shape``."""
         self._set(self._input, value)
         self._run()
 
-    def output(self, name: str) -> NDArray[np.float32]:
+    def output(self, name: str) -> NDArray[Any]:
         """A copy of an output of the last run, flat float32."""
-        found: NDArray[np.float32] = self._get(self._outputs[name], 0)
+        found: NDArray[Any] = self._get(self._outputs[name], 0)
         return found.reshape(-1)
+
+
+class GraphInParts:
+    """A graph of which ``feed`` runs what the output ``wanted`` needs; the rest runs when another output is asked for.
+    Used like a `Graph`."""
+
+    def __init__(self, parts: Parts, wanted: str, name: str = "model") -> None:
+        """Raises ModelFileError."""
+        self._parts, self._name, self._wanted = parts, name, wanted
+        self._first = Graph(parts.first, name, parts.seam)
+        self._second: Graph | None = None
+        self._second_is_fed = False
+        self.input_shape = self._first.input_shape
+        self.output_shapes = MappingProxyType({wanted: self._first.output_shapes[wanted], **parts.shapes})
+
+    def feed(self, value: NDArray[np.float32]) -> None:
+        """Run the first part on ``value``, float32 of ``input_shape``."""
+        self._second_is_fed = False
+        self._first.feed(value)
+
+    def output(self, name: str) -> NDArray[np.float32]:
+        """A copy of an output for what was last fed, flat float32. Raises ModelFileError."""
+        if name == self._wanted:
+            return self._first.output(name)
+        second = self.whole()
+        if not self._second_is_fed:
+            second.feed(self._first.output(self._parts.seam).reshape(second.input_shape))
+            self._second_is_fed = True
+        return second.output(name)
+
+    def whole(self) -> Graph:
+        """The second part, which takes some milliseconds and a MiB or two the first time. Raises ModelFileError."""
+        if self._second is None:
+            self._second = Graph(self._parts.second(), self._name, self._parts.seam)
+        return self._second
+
+
+def open_graph(graph: bytes, wanted: str, name: str = "model") -> Graph | GraphInParts:
+    """``graph`` in parts, if it has others than what the output ``wanted`` needs. Raises ModelFileError."""
+    parts = parts_of(graph, wanted)
+    return GraphInParts(parts, wanted, name) if parts else Graph(graph, name)

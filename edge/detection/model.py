@@ -1,7 +1,7 @@
 """The model that listens: a window in, scores out.
 
     model = load(Path("model.tflite"))
-    scores = model.score(window)
+    scores = model.score(window)  # or listen(window), where the context is not wanted
     scores.labels[model.manifest.labels.index("gun_shot")]
 
 Two kinds of file are taken: EcoSight's own (``model_file``), and Google's waveform-in YAMNet as it is
@@ -19,7 +19,7 @@ from edge.audio.frontend import Window
 from edge.audio.logmel import MEL_BANDS, PATCH_FRAMES
 from edge.delivery.messages import ModelName
 from edge.detection import model_file
-from edge.detection.graph import Graph
+from edge.detection.graph import Graph, GraphInParts, open_graph
 from edge.detection.model_file import Manifest, ModelFileError
 
 _NONE = np.empty(0, np.float32)
@@ -33,7 +33,7 @@ class Scores(NamedTuple):
     labels: NDArray[np.float32]
     """float32 [K], of ``manifest.labels``."""
     context: NDArray[np.float32]
-    """float32 [C], of ``manifest.context_labels``; empty where the model has none."""
+    """float32 [C], of ``manifest.context_labels``; empty where the model has none, or only listens."""
     embedding: NDArray[np.float32] | None = None
     """float32 [D], where the model has a rule for vetoes and an alert label scores at all."""
 
@@ -41,13 +41,17 @@ class Scores(NamedTuple):
 class Scorer(Protocol):
     """A graph that knows what of a window it wants."""
 
-    def score(self, window: Window) -> Scores: ...
+    def score(self, window: Window) -> Scores:
+        """Of all that the graph knows."""
+
+    def listen(self, window: Window) -> Scores:
+        """Without the context, where that is less work."""
 
 
 class PatchScorer:
     """A graph that takes the log-mel patch [1, 96, 64] and gives ``scores`` and perhaps ``context``."""
 
-    def __init__(self, graph: Graph, manifest: Manifest, name: str) -> None:
+    def __init__(self, graph: Graph | GraphInParts, manifest: Manifest, name: str) -> None:
         """Raises ModelFileError where the graph's shapes are not those that the manifest promises."""
         wanted = {"scores": len(manifest.labels)}
         if manifest.context_labels:
@@ -65,13 +69,19 @@ class PatchScorer:
         self._has_context = bool(manifest.context_labels)
         self._embedded_for = [manifest.labels.index(label) for label in manifest.alert_labels] if with_veto else []
 
+        if with_veto and isinstance(graph, GraphInParts):
+            graph.whole()  # not in the middle of the sound
+
     def score(self, window: Window) -> Scores:
+        heard = self.listen(window)
+        return heard._replace(context=self._graph.output("context")) if self._has_context else heard
+
+    def listen(self, window: Window) -> Scores:
         self._graph.feed(window.patch[np.newaxis])
         labels = self._graph.output("scores")
-        context = self._graph.output("context") if self._has_context else _NONE
         if self._embedded_for and max(labels[at] for at in self._embedded_for) >= LEAST_THRESHOLD:
-            return Scores(labels, context, self._graph.output("embedding"))
-        return Scores(labels, context)
+            return Scores(labels, _NONE, self._graph.output("embedding"))
+        return Scores(labels, _NONE)
 
 
 class Model:
@@ -94,6 +104,11 @@ class Model:
         """Scores of one window."""
         with self._lock:
             return self._scorer.score(window)
+
+    def listen(self, window: Window) -> Scores:
+        """The same without the context: what is asked for at every window."""
+        with self._lock:
+            return self._scorer.listen(window)
 
     def speech(self, scores: Scores) -> float | None:
         """The highest score among the labels of voices; None where the model cannot hear speech."""
@@ -128,5 +143,5 @@ def load_bytes(data: bytes, name: str = "model") -> Model:
         manifest, sha256, waveform_scorer = load_waveform_yamnet(data, name)
         return Model(manifest, sha256, waveform_scorer)
     file = model_file.parse(data, name)
-    scorer = PatchScorer(Graph(file.graph, name), file.manifest, name)
+    scorer = PatchScorer(open_graph(file.graph, "scores", name), file.manifest, name)
     return Model(file.manifest, file.sha256, scorer)

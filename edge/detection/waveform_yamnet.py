@@ -28,6 +28,9 @@ class WaveformScorer:
         self._guns, self._context = guns, context
         self._batched = len(graph.input_shape) == 2
 
+    def listen(self, window: Window) -> Scores:
+        return self.score(window)
+
     def score(self, window: Window) -> Scores:
         self._graph.feed(window.waveform[np.newaxis] if self._batched else window.waveform)
         scores = self._graph.output(self._output)

@@ -63,7 +63,10 @@ class _Noted:
         self.rms: list[float] = []
 
     def score(self, window: Window) -> Scores:
-        scores = self._model.score(window)
+        return self.listen(window)
+
+    def listen(self, window: Window) -> Scores:
+        scores = self._model.listen(window)
         self.starts.append(window.start)
         self.scores.append(np.array(scores.labels, np.float32))
         self.rms.append(float(np.sqrt(np.mean(np.square(window.waveform)))))

@@ -169,7 +169,7 @@ def timing(new: Model, current: Model, windows: list[Window]) -> tuple[float | N
     for number in range(ROUNDS * bool(windows)):
         for model, times in zip((new, current), took, strict=True):
             began = perf_counter()
-            model.score(windows[number % len(windows)])
+            model.listen(windows[number % len(windows)])
             times.append((perf_counter() - began) * 1e3)
         if monotonic() > until_s:
             break

@@ -34,7 +34,7 @@ class LoudnessModel:
         self.manifest = SimpleNamespace(labels=["quiet", "gun_shot"], decisions={"gun_shot": decision}, window_s=0.975)
         self.score_of = score or (lambda window: 0.9 if np.abs(window.waveform).max() > 0.2 else 0.01)
 
-    def score(self, window: Window) -> Scores:
+    def listen(self, window: Window) -> Scores:
         loud = self.score_of(window)
         return Scores(np.array([1 - loud, loud], np.float32), np.empty(0, np.float32))
 

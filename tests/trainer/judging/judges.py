@@ -21,6 +21,9 @@ class Deaf:
     def __init__(self, rule: Callable[[Window], float]) -> None:
         self._rule = rule
 
+    def listen(self, window: Window) -> Scores:
+        return self.score(window)
+
     def score(self, window: Window) -> Scores:
         score = self._rule(window)
         return Scores(np.array([score, 1 - score], np.float32), NONE)
