@@ -155,9 +155,12 @@ class Daemon:
             "mqtt": lambda: self.mqtt.beat,
             "storage": lambda: self.storage.beat,
         }
+        stands_still: dict[str, Callable[[], bool]] = {
+            "mqtt": lambda: self.mqtt.may_stand_still,
+            "storage": lambda: self.storage.may_stand_still,
+        }
         for name, beat in beats.items():
-            still = (lambda: self.mqtt.may_stand_still) if name == "mqtt" else (lambda: False)
-            self.watchdog.register(name, beat, still)
+            self.watchdog.register(name, beat, stands_still.get(name, lambda: False))
         model = self.choice.model
         log.info("listening: model %s %s, hop %g s", model.name.name, model.name.version, self.settings.detection.hop_s)
 

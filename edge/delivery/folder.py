@@ -10,10 +10,39 @@ import shutil
 from pathlib import Path
 
 from edge import durable
-from edge.delivery.evidence import description_path, sha256_of
+from edge.delivery.evidence import description_path, remove_pair, sha256_of
+from edge.delivery.faults import Fault, explain
+from edge.delivery.outbox import ClipRow, Outbox
 
 NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 """Another disk, or a file system without hard links (FAT)."""
+
+
+def keep(row: ClipRow, folder: Path, spool: Path, outbox: Outbox) -> Fault | None:
+    """Move a clip of the spool into the folder, and say so in its row; why not, where it cannot be.
+
+    A fault of the scope ``clip`` says that the clip itself is gone.
+    """
+    if row.path is None:
+        return Fault("file_missing", "the clip's file is gone", "clip")
+    try:
+        target = put(row.path, folder, row.clip.key)
+        same_disk = is_same_disk(target, spool)
+    except OSError as error:
+        if not row.path.exists():  # whatever else is wrong: this one would never go
+            return Fault("file_missing", f"{row.path} is gone", "clip")
+        fault = explain(error)
+        # The clip is here, so it is the folder that went (a stick was pulled out): the clip waits for it.
+        return fault if fault.scope == "storage" else Fault("error", f"{folder}: {fault.detail}")
+    stored = row.clip.model_copy(update={"state": "uploaded"})
+    if same_disk:
+        outbox.put_clip(stored, path=target)
+    else:
+        outbox.put_clip(stored)
+        outbox.forget_clip_file(row.clip.alert_id)
+    if target != row.path:
+        remove_pair(row.path)
+    return None
 
 
 def put(flac: Path, folder: Path, key: str) -> Path:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from edge.audio.clock import Clock
 from edge.delivery import folder
 from edge.delivery.budget import DailyBytes
-from edge.delivery.evidence import description_path, remove_pair
-from edge.delivery.faults import Fault, explain
+from edge.delivery.evidence import description_path
+from edge.delivery.faults import Fault
 from edge.delivery.outbox import ClipRow, Outbox
 from edge.delivery.s3 import StoppedError, UploaderProcess, connection_of, job_of
 from edge.delivery.upload_queue import BATCH, UploadQueue
@@ -63,13 +63,14 @@ class Storage:
         self._problem = ""
         self._not_before_s = 0.0
         self._held_since_s: float | None = None
+        self._at_folder_since_s: float | None = None
         self._wanted = True
         self._working = False
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self.beat = 0
-        """Advances at least every five seconds."""
+        """Advances at least every five seconds, but where it ``may_stand_still``."""
 
     @property
     def busy(self) -> bool:
@@ -80,7 +81,15 @@ class Storage:
     def problems(self) -> list[str]:
         """``storage:CODE`` of the last failure (codes in ``faults.py``), gone after a success; ``storage:over_budget``
         while a clip waits that is larger than the budget of a day."""
-        return ([self._problem] if self._problem else []) + self._queue.problems
+        since_s = self._at_folder_since_s
+        hangs = since_s is not None and time.monotonic() - since_s > self._settings.storage.timeout_s
+        problem = "storage:timeout" if hangs else self._problem
+        return ([problem] if problem else []) + self._queue.problems
+
+    @property
+    def may_stand_still(self) -> bool:
+        """Whether a clip is on its way to a folder: a slow stick, or a share that hangs, must not end detection."""
+        return self._at_folder_since_s is not None
 
     @property
     def bytes_sent_today(self) -> int:
@@ -168,30 +177,17 @@ class Storage:
         return BUDGET_LOOK_S
 
     def _keep_in_folder(self, row: ClipRow) -> Fault | None:
-        target_folder = self._settings.storage_folder
-        if row.path is None:
-            self._give_up(row, Fault("file_missing", "the clip's file is gone", "clip"))
-            return None
+        self._at_folder_since_s = time.monotonic()
         try:
-            target = folder.put(row.path, target_folder, row.clip.key)
-            same_disk = folder.is_same_disk(target, self._spool)
-        except OSError as error:
-            if not row.path.exists():  # whatever else is wrong: this one would never go
-                self._give_up(row, Fault("file_missing", f"{row.path} is gone", "clip"))
-                return None
-            fault = explain(error)
-            # The clip is here, so it is the folder that went (a stick was pulled out): the clip waits for it.
-            return fault if fault.scope == "storage" else Fault("error", f"{target_folder}: {fault.detail}")
-        stored = row.clip.model_copy(update={"state": "uploaded"})
-        if same_disk:
-            self._outbox.put_clip(stored, path=target)
-        else:
-            self._outbox.put_clip(stored)
-            self._outbox.forget_clip_file(row.clip.alert_id)
-        if target != row.path:
-            remove_pair(row.path)
-        self._on_message()
-        return None
+            fault = folder.keep(row, self._settings.storage_folder, self._spool, self._outbox)
+        finally:
+            self._at_folder_since_s = None
+        if fault is None:
+            self._on_message()
+        elif fault.scope == "clip":
+            self._give_up(row, fault)
+            fault = None
+        return fault
 
     # S3 --------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from edge.delivery import storage
 from edge.delivery.evidence import description_path
 from edge.delivery.messages import Clip
 from edge.durable import make_folder
+from edge.upkeep.watchdog import Watchdog
 from tests.edge.delivery.clip_parts import until
 from tests.edge.delivery.yard import S3, Yard
 
@@ -121,6 +123,33 @@ def test_a_clip_waits_for_a_folder_that_goes_while_it_is_put_there(
     yard.add("a1")
     yard.storage.start()
     until(lambda: yard.state("a1") == "uploaded", 10, "stored after all")
+    yard.stop()
+
+
+def test_a_folder_that_hangs_is_named_and_does_not_end_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, comes_back = os.link, threading.Event()
+
+    def hang(source: Path, target: Path) -> None:
+        comes_back.wait()
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", hang)
+    yard = Yard(tmp_path / "state", kind="folder", timeout_s=5)
+    yard.add("a1")
+    minutes = [0.0]
+    watchdog = Watchdog({}, lambda: 60 * minutes[0])
+    watchdog.register("storage", lambda: yard.storage.beat, lambda: yard.storage.may_stand_still)
+    yard.storage.start()
+    until(lambda: yard.storage.may_stand_still, 5, "it hangs")
+    minutes[0] += 1
+    assert watchdog.tick() and yard.storage.problems == []
+    until(lambda: yard.storage.problems == ["storage:timeout"], 10, "named")
+    comes_back.set()
+    until(lambda: yard.state("a1") == "uploaded", 5, "stored after all")
+    until(lambda: not yard.storage.may_stand_still, 5, "and watched again")
+    assert yard.storage.problems == []
     yard.stop()
 
 
