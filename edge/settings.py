@@ -246,7 +246,7 @@ class StorageSettings(Section):
     retry_max_s: float = Field(default=600.0, ge=1, le=86_400)
     """Longest pause between two attempts to upload."""
     timeout_s: float = Field(default=120.0, ge=5, le=3600)
-    """Deadline for one run of the uploader."""
+    """Deadline for one run of the uploader; a folder that takes longer over one clip is reported."""
     metered: MeteredSettings = MeteredSettings()
 
     @model_validator(mode="after")
