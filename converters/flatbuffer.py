@@ -91,7 +91,7 @@ def builtin(model: Any, op: Any) -> int:
 
 
 def constant(model: Any, tensor: Any, dtype: str) -> NDArray[Any]:
-    """The values of a constant tensor, in its shape."""
+    """The values of a constant tensor, in its shape, as ``dtype`` (numpy's name, little-endian: ``<f4``)."""
     return np.frombuffer(bytes(model.buffers[tensor.buffer].data), dtype).reshape(tensor.shape)
 
 

@@ -88,7 +88,10 @@ def compare(
 
 
 def ranking(scores: NDArray[np.float64], is_target: NDArray[np.bool_]) -> float:
-    """The chance that a target scores above another window, ties counting half (Mann-Whitney's U over its largest)."""
+    """The chance that a target scores above another window, ties counting half (Mann-Whitney's U over its largest).
+
+    ``scores`` float64 [n], ``is_target`` bool [n], with at least one of each kind.
+    """
     targets, others = scores[is_target], np.sort(scores[~is_target])
     below = np.searchsorted(others, targets, "left")
     not_above = np.searchsorted(others, targets, "right")

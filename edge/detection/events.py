@@ -73,7 +73,8 @@ class EventLogic:
         return any(track.event is not None or track.storm is not None for track in self._tracks)
 
     def observe(self, start: int, scores: Sequence[float], embedding: NDArray[np.float32] | None = None) -> list[Event]:
-        """The messages that this window causes, in order; mostly none. ``embedding``: the window's, where it is had.
+        """The messages that this window causes, in order; mostly none. ``start``: its first frame. ``scores``: one for
+        each rule, 0 to 1. ``embedding``: the window's, float32 [F], where it is had.
 
         Raises:
             ValueError: ``start`` is not after the last one.

@@ -81,12 +81,15 @@ class Marks:
         return sum(one.network != self._network for one in self._marked)
 
     def near(self, label: str, embedding: NDArray[np.floating] | None) -> Near | None:
-        """The mark that an event is near to; None where there is none, or nothing to compare."""
+        """The mark that an event's embedding, float [F], is near to; None without one, or with nothing to compare."""
         vetoes = self._vetoes.get(label)
         return vetoes.near(embedding) if vetoes is not None and embedding is not None else None
 
     def keep(self, alert_id: str, label: str, score: float, at: str, embedding: NDArray[np.floating] | None) -> None:
-        """Remember an alert's embedding, so that it can be marked. A full disk is logged: it must not end detection."""
+        """Remember an alert's embedding, float [F], so that it can be marked; as float16. ``at``: UTC, ISO 8601.
+
+        A full disk is logged: it must not end detection.
+        """
         if self._folder is None or label not in self._rules or embedding is None:
             return
         one = Marked(alert_id, label, self._network, score, at, np.asarray(embedding, np.float16))

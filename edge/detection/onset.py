@@ -87,7 +87,7 @@ def find_impulses(samples: NDArray[np.float32], sample_rate_hz: int) -> list[Imp
 
 
 def level_dbfs(samples: NDArray[np.float32]) -> float:
-    """Peak level in dB relative to full scale, at least `SILENCE_DBFS`."""
+    """Peak level of float32 [n] in dB relative to full scale (±1), at least `SILENCE_DBFS`."""
     peak = float(np.max(np.abs(samples))) if len(samples) else 0.0
     return max(SILENCE_DBFS, 20 * float(np.log10(peak))) if peak > 0 else SILENCE_DBFS
 

@@ -70,7 +70,7 @@ class Vetoes:
         self._table = np.stack([_unit(one.embedding) for one in self.marked]) if self.marked else None
 
     def near(self, embedding: NDArray[np.floating]) -> Near | None:
-        """The nearest mark, if it is within the rule's radius."""
+        """The mark nearest to an embedding, float [F], if it is within the rule's radius (cosine distance)."""
         if self._table is None or len(embedding) != self._table.shape[1]:
             return None
         distances = 1 - self._table @ _unit(embedding)

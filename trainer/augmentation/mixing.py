@@ -51,7 +51,8 @@ def read_clip(path: Path) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=48)
 def remembered(path: Path) -> NDArray[np.float32]:
-    """`read_clip`, remembered: variants of a clip follow each other, and beds come again. Not to be written to."""
+    """`read_clip` (float32 [n] at 16 kHz), remembered: variants of a clip follow each other, and beds come again. Not
+    to be written to."""
     sound = read_clip(path)
     sound.flags.writeable = False
     return sound
@@ -97,7 +98,7 @@ def over_bed(
 
 
 def faded(waveform: NDArray[np.float32], fade_s: float = FADE_S) -> NDArray[np.float32]:
-    """A copy that rises from and falls to silence within ``fade_s``, a quarter of it at most."""
+    """Float32 [n] at 16 kHz, a copy that rises from and falls to silence within ``fade_s``, a quarter at most."""
     out = waveform.copy()
     count = min(round(fade_s * SAMPLE_RATE_HZ), len(out) // 4)
     if count:
@@ -108,7 +109,7 @@ def faded(waveform: NDArray[np.float32], fade_s: float = FADE_S) -> NDArray[np.f
 
 
 def gain_to_peak(waveform: NDArray[np.float32], peak_dbfs: float) -> np.float32:
-    """The factor that brings its peak to ``peak_dbfs``."""
+    """The factor that brings the peak of float32 [n], full scale ±1, to ``peak_dbfs``."""
     peak = float(np.abs(waveform).max(initial=1e-6))
     return np.float32(10 ** (peak_dbfs / 20) / max(peak, 1e-6))
 
@@ -123,7 +124,7 @@ def in_band(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def loudest(waveform: NDArray[np.float32]) -> float:
-    """RMS of its loudest `LOUDEST_S`."""
+    """RMS of the loudest `LOUDEST_S` of float32 [n] at 16 kHz, full scale 1."""
     length = min(len(waveform), round(LOUDEST_S * SAMPLE_RATE_HZ))
     total = np.concatenate([[0.0], np.cumsum(waveform.astype(np.float64) ** 2)])
     power = (total[length:] - total[:-length]) / max(length, 1)

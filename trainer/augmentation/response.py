@@ -41,17 +41,17 @@ def through(waveform: Waveform, response: Response, tail: int = 0) -> Waveform:
 
 
 def bell_db(frequency_hz: NDArray[np.float64], centre_hz: float, octaves: float, peak_db: float) -> NDArray[np.float64]:
-    """A bell in dB around ``centre_hz``, ``octaves`` wide (standard deviation)."""
+    """A bell in dB around ``centre_hz``, ``octaves`` wide (standard deviation), for each of ``frequency_hz`` [n]."""
     return np.asarray(peak_db * np.exp(-0.5 * (_octaves_from(frequency_hz, centre_hz) / octaves) ** 2))
 
 
 def tilt_db(frequency_hz: NDArray[np.float64], db_per_octave: float) -> NDArray[np.float64]:
-    """A slope in dB, 0 at 1 kHz; below 30 Hz it goes no further."""
+    """A slope in dB, 0 at 1 kHz, for each of ``frequency_hz`` [n]; below 30 Hz it goes no further."""
     return db_per_octave * _octaves_from(np.maximum(frequency_hz, 30.0), 1000.0)
 
 
 def cut_db(frequency_hz: NDArray[np.float64], corner_hz: float, order: int, below: bool) -> NDArray[np.float64]:
-    """A Butterworth cut in dB, -3 at ``corner_hz``: of what is ``below`` it, or of what is above."""
+    """A Butterworth cut in dB, -3 at ``corner_hz``, for each of ``frequency_hz`` [n]: of what is ``below``, or above."""
     ratio = np.maximum(frequency_hz, 1.0) / corner_hz
     return np.asarray(-10 * np.log10(1 + (1 / ratio if below else ratio) ** (2 * order)))
 

@@ -195,7 +195,7 @@ class Catalogue:
             self._database.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", rows)
 
     def fingerprints(self) -> tuple[list[int], list[Path], list[Fingerprint], NDArray[np.bool_]]:
-        """Number, path, fingerprint of every file, and which were never compared, in the order of numbers."""
+        """Number, path, fingerprint of every file, and which were never compared (bool [n]), by number."""
         with self._clearly():
             rows = self._database.execute("SELECT id, path, fingerprint, compared FROM file ORDER BY id").fetchall()
         numbers, paths = [row[0] for row in rows], [Path(row[1]) for row in rows]

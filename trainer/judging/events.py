@@ -35,8 +35,8 @@ def events(
     margins: NDArray[np.float64], threshold: float, release: float, hits: int, hop_s: float,
     certain_above: float = CERTAIN_ABOVE,
 ) -> int:  # fmt: skip
-    """Events that the device would confirm in these windows. ``threshold`` and ``release`` are margins, and so is
-    ``certain_above``, over the threshold, from which one window is enough."""
+    """Events that the device would confirm in these windows, ``margins`` float64 [n], ``hop_s`` apart. ``threshold``
+    and ``release`` are margins, and so is ``certain_above``, over the threshold, from which one window is enough."""
     return len(confirmed(margins, threshold, release, hits, hop_s, certain_above))
 
 

@@ -126,7 +126,8 @@ def upper_rate(events: int, hours: float, confidence: float = UPPER) -> float:
 def calibration(
     scores: NDArray[np.floating], outcomes: NDArray[np.bool_], bins: int = 10
 ) -> tuple[float, tuple[Bin, ...]]:
-    """The expected calibration error and the bins that hold something, of equal width between 0 and 1.
+    """The expected calibration error of scores [n] against outcomes [n], and the bins that hold something, of equal
+    width between 0 and 1.
 
     The error is the mean distance between a bin's score and its share of shots, weighted by its count (Naeini,
     Cooper and Hauskrecht, AAAI 2015). 0 of nothing.

@@ -40,7 +40,8 @@ class _Counts:
     hours: NDArray[np.float64]
 
     def recall(self, per_hour: float, of_shots: NDArray[np.float64], of_others: NDArray[np.float64]) -> float:
-        """At the lowest threshold from which on there are no more false alarms; recordings count so often."""
+        """At the lowest threshold from which on there are no more than ``per_hour`` false alarms. How often each
+        recording counts: ``of_shots`` [recordings of shots], ``of_others`` [recordings of other sounds]."""
         over = np.flatnonzero(of_others @ self.alarms > per_hour * (of_others @ self.hours))
         at = min(int(over[-1]) + 1 if len(over) else 0, self.found.shape[1] - 1)
         return float(of_shots @ self.found[:, at] / (of_shots @ self.shots))

@@ -59,7 +59,7 @@ def pack(start: int, labels: NDArray[np.float32], patch: NDArray[np.float32]) ->
 
 
 def unpack(packet: bytes) -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
-    """``start, labels, patch`` of a packet. Raises ValueError."""
+    """``start, labels, patch`` of a packet, as `pack` took them. Raises ValueError."""
     start, count = HEADER.unpack_from(packet)
     if len(packet) != HEADER.size + 4 * count + PATCH_BYTES:
         raise ValueError(f"a packet of {len(packet)} bytes with {count} scores")
