@@ -51,7 +51,7 @@ def tilt_db(frequency_hz: NDArray[np.float64], db_per_octave: float) -> NDArray[
 
 
 def cut_db(frequency_hz: NDArray[np.float64], corner_hz: float, order: int, below: bool) -> NDArray[np.float64]:
-    """A Butterworth cut in dB, -3 at ``corner_hz``, for each of ``frequency_hz`` [n]: of what is ``below``, or above."""
+    """A Butterworth cut in dB, -3 at ``corner_hz``, at each of ``frequency_hz`` [n]: of what is ``below``, or above."""
     ratio = np.maximum(frequency_hz, 1.0) / corner_hz
     return np.asarray(-10 * np.log10(1 + (1 / ratio if below else ratio) ** (2 * order)))
 
