@@ -32,6 +32,7 @@ CA = Path("etc/ecosight/broker-ca.pem")
 CONFIGURATION = Path("etc/ecosight/edge.yaml")
 CREDENTIALS = Path("etc/credstore")
 RESERVED = ("models",)
+CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 Bundle = dict[str, Any]
 
@@ -88,8 +89,8 @@ def check(bundle: Bundle) -> None:
     if "ca_pem" in mqtt:
         if not tls:
             raise BundleError("mqtt.ca_pem is given, but mqtt.tls is false, so nothing would be encrypted")
-        if not isinstance(mqtt["ca_pem"], str) or "-----BEGIN CERTIFICATE-----" not in mqtt["ca_pem"]:
-            raise BundleError("mqtt.ca_pem: expected certificates (-----BEGIN CERTIFICATE-----)")
+        if not isinstance(mqtt["ca_pem"], str) or CERTIFICATE not in mqtt["ca_pem"]:
+            raise BundleError(f"mqtt.ca_pem: expected certificates ({CERTIFICATE})")
         if "PRIVATE KEY" in mqtt["ca_pem"]:
             raise BundleError("mqtt.ca_pem holds a private key: only the certificate belongs on a device")
     _check_updates(_section(bundle, "updates", {"url", "channel", "root"}))

@@ -177,3 +177,11 @@ def test_a_root_whose_signature_does_not_hold_is_refused_before_the_hike(tmp_pat
     assert done.exit_code == 1
     assert "no signed root of trust" in done.output
     assert not (tmp_path / "b").exists()
+
+
+def test_what_is_no_certificate_is_named_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("nothing")
+    command = ["release", "bundle", "--out", str(tmp_path / "b"), "--site", "a", "--device", "b", "--broker", "c"]
+    done = CliRunner().invoke(app, [*command, "--ca", str(tmp_path / "ca.crt")])
+    assert done.exit_code == 1 and f"{tmp_path / 'ca.crt'} holds no certificate" in done.output
+    assert not (tmp_path / "b").exists()

@@ -71,12 +71,11 @@ def score(
     from trainer.judging.scoring import score as scored
     from trainer.judging.scoring import score_document, score_rows
     from trainer.judging.sounds import read_sounds
-    from trainer.models.package import MODEL
-    from trainer.models.store import Store
+    from trainer.models.package import model_file_of
     from trainer.progress import bars
 
     with _clear_errors("score"):
-        path = Path(model) if Path(model).is_file() else Store(models).folder(model) / MODEL
+        path = model_file_of(model, models)
         file, sounds = JudgedFile.read(path), read_sounds(folder)
         total_s = round(sum(map(seconds_of, sounds)))
         with bars() as progress:

@@ -174,10 +174,9 @@ def _judged(models: Path, name: str, data: Path, target: str | None) -> tuple["M
     from trainer.judging.evaluate import evaluate as judge
     from trainer.judging.hearing import seconds_of
     from trainer.judging.plain import from_path
-    from trainer.models.package import MODEL
-    from trainer.models.store import Store
+    from trainer.models.package import model_file_of
 
-    path = Path(name) if Path(name).is_file() else Store(models).folder(name) / MODEL
+    path = model_file_of(name, models)
     file = JudgedFile.read(path)
     sounds, refused = from_path(data, target or file.model.manifest.alert_labels[0])
     for one in refused[:SHOWN]:

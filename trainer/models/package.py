@@ -55,6 +55,16 @@ class Package:
     """Other files by name."""
 
 
+def model_file_of(name: str, models: Path) -> Path:
+    """The model file that is meant: a file, or that of a version in ``models``. Raises StoreError: neither."""
+    if Path(name).is_file():
+        return Path(name)
+    try:
+        return Store(models).folder(name) / MODEL
+    except StoreError as error:
+        raise StoreError(f"there is no file {name}, and {error}") from error
+
+
 def package(store: Store, parts: Package, day: date) -> Path:
     """Store a model and return its folder. The same model again gives the folder that is there.
 

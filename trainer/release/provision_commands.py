@@ -55,7 +55,7 @@ def bundle(
     secret_key_file: Annotated[Path | None, typer.Option(help="S3 secret key.")] = None,
 ) -> None:
     """Make what `script/install-device --bundle` takes: a device's name, broker, secrets, and whom it trusts."""
-    from edge.bundle import VERSION, BundleError, write
+    from edge.bundle import CERTIFICATE, VERSION, BundleError, write
     from trainer.release import ReleaseError
 
     with clear_errors("bundle"):
@@ -65,6 +65,8 @@ def bundle(
             mqtt["username"] = username
         if ca is not None:
             mqtt["ca_pem"] = _text(ca)
+            if CERTIFICATE not in mqtt["ca_pem"]:
+                raise ReleaseError(f"{ca} holds no certificate; expected PEM ({CERTIFICATE})")
         made: dict[str, Any] = {"ecosight_bundle": VERSION, "site": site, "device": device, "mqtt": mqtt}
         if (url is None) != (root is None):
             raise ReleaseError("--url and --root belong together: where to look, and whom to trust there")

@@ -109,7 +109,7 @@ def test_an_empty_folder_has_no_history(tmp_path: Path) -> None:
         (("rollback",), "no other model was in use before"),
         (("report", "nine"), "no version 'nine'"),
         (("compare", "a", "b"), "no version 'a'"),
-        (("evaluate", "a", "b"), "no version 'a'"),
+        (("evaluate", "a", "b"), "there is no file a, and "),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
