@@ -186,6 +186,8 @@ class Mqtt:
                 self._read_inbox(link)
                 if not saying_goodbye:
                     self._send(link)
+                if link.quiet:
+                    self._retained.arrived()
             if not link.flush():
                 return
             if self._stopping.is_set():

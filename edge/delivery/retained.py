@@ -26,11 +26,14 @@ class Retained:
         self._filled = _read(note)
         self._payloads: dict[str, bytes] = {}
         self._waiting: set[str] = set()
+        self._emptied: set[str] = set()
+        """Sent as empty, and nobody knows yet whether that arrived."""
         self._lock = threading.Lock()
 
     def put(self, topic: str, payload: bytes) -> None:
         """Publish ``payload`` there, now and after each reconnection."""
         with self._lock:
+            self._emptied.discard(topic)
             if self._payloads.get(topic) != payload:
                 self._payloads[topic] = payload
                 self._waiting.add(topic)
@@ -43,23 +46,35 @@ class Retained:
                 self._waiting.add(topic)
 
     def again(self) -> None:
-        """The connection is new: the broker may have lost everything."""
+        """The connection is new: the broker may have lost everything, or never had what was sent last."""
         with self._lock:
+            self._payloads |= dict.fromkeys(self._emptied, b"")
+            self._emptied.clear()
             self._waiting = set(self._payloads)
 
     def take(self) -> list[tuple[str, bytes]]:
-        """What is to be published now; an empty payload once only."""
+        """What is to be published now: first what is emptied, which nobody answers, then what is answered."""
         with self._lock:
             due = [(topic, self._payloads[topic]) for topic in sorted(self._waiting)]
             self._waiting.clear()
             emptied = {topic for topic, payload in due if not payload}
             for topic in emptied:
                 del self._payloads[topic]
-            filled = self._filled - emptied | {topic for topic, payload in due if payload}
-            if filled != self._filled:
-                self._filled = filled
-                self._write()
-            return due
+            self._emptied |= emptied
+            self._remember(self._filled | {topic for topic, payload in due if payload})
+            return sorted(due, key=lambda one: one[1] != b"")
+
+    def arrived(self) -> None:
+        """Everything that was published on this connection has been answered: what was emptied is empty."""
+        with self._lock:
+            if self._emptied:
+                self._remember(self._filled - self._emptied)
+                self._emptied.clear()
+
+    def _remember(self, filled: set[str]) -> None:
+        if filled != self._filled:
+            self._filled = filled
+            self._write()
 
     def _write(self) -> None:
         try:

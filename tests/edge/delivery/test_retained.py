@@ -30,11 +30,36 @@ def test_a_topic_that_is_not_wanted_any_more_is_emptied_once(tmp_path: Path) -> 
     after.keep_only(["model", "homeassistant"])
     after.again()  # a connection that came to nothing before it was taken
     assert after.take() == [("location", b"")]
+    after.arrived()
     after.again()
     assert after.take() == []
     later = Retained(note)
     later.keep_only(["model"])
     assert later.take() == [("homeassistant", b"")]
+
+
+def test_what_was_emptied_on_a_link_that_broke_is_emptied_again(tmp_path: Path) -> None:
+    note = tmp_path / "retained.json"
+    before = Retained(note)
+    for topic in ("a", "b", "c"):
+        before.put(topic, b"filled")
+    before.take()
+    after = Retained(note)
+    after.put("a", b"1")
+    after.keep_only(["a"])
+    assert after.take() == [("b", b""), ("c", b""), ("a", b"1")]  # who hears of the last has heard of all
+    after.again()
+    after.put("b", b"wanted again")
+    assert after.take() == [("c", b""), ("a", b"1"), ("b", b"wanted again")]
+    after.again()
+    assert after.take() == [("c", b""), ("a", b"1"), ("b", b"wanted again")]
+    again = Retained(note)  # the device was restarted before an answer came
+    again.keep_only(["a", "b"])
+    assert again.take() == [("c", b"")]
+    again.arrived()
+    last = Retained(note)
+    last.keep_only(["a", "b"])
+    assert last.take() == []
 
 
 def test_what_never_left_needs_no_taking_back(tmp_path: Path) -> None:
