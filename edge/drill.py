@@ -34,10 +34,12 @@ def run_drill(settings: EdgeSettings, timeout_s: float) -> Drill:
     Raises:
         DrillFailed: not within ``timeout_s``; the text says what stood in the way, as far as it is known here.
     """
-    if not settings.state_dir.is_dir():
-        raise DrillFailed(f"{settings.state_dir} does not exist; start the daemon once, or correct state_dir")
+    path = settings.state_dir / "outbox.sqlite3"
+    if not path.exists():
+        # Made here, it would belong to whoever drills (with sudo: root), and the daemon could not write to it.
+        raise DrillFailed(f"{path} does not exist; start the daemon once, or correct state_dir")
     running = state_lock.held(settings.state_dir)
-    outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
+    outbox = Outbox.open(path)
     started_s = time.monotonic()
     sender = Sender.of(settings, ModelName(name="drill", version="0"))
     alert = put_drill(sender, Clock(settings.audio.sample_rate_hz), outbox)

@@ -24,3 +24,10 @@ def test_a_drill_behind_a_long_queue_is_not_taken_for_delivered(tmp_path: Path) 
     settings = EdgeSettings(site="forest", device="oak", state_dir=tmp_path, mqtt={"port": free_port()})
     with pytest.raises(DrillFailed, match="is not delivered after"):
         run_drill(settings, 0.3)
+
+
+def test_a_drill_leaves_the_outbox_for_the_daemon_to_make(tmp_path: Path) -> None:
+    settings = EdgeSettings(site="forest", device="oak", state_dir=tmp_path, mqtt={"port": free_port()})
+    with pytest.raises(DrillFailed, match="start the daemon once"):
+        run_drill(settings, 0.3)
+    assert list(tmp_path.iterdir()) == []
