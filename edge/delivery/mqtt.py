@@ -37,8 +37,6 @@ from edge.threads import joined
 log = logging.getLogger(__name__)
 
 TICK_S = 2.0
-IDLE_S = 5.0
-"""The same while there is nothing to send."""
 """Longest sleep: another process may have put a row (a drill), a receipt may be overdue."""
 FIRST_RETRY_S = 0.25
 STABLE_S = 10.0
@@ -179,7 +177,7 @@ class Mqtt:
     def _serve(self, link: Link) -> None:
         """Until the connection is lost or ``stop`` has been obeyed."""
         saying_goodbye = False
-        while link.turn(TICK_S if self._outbox.depth or not link.up else IDLE_S, self._wake):
+        while link.turn(TICK_S, self._wake):
             self.beat += 1
             self._outbox.tend()
             if link.up:
