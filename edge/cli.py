@@ -149,7 +149,7 @@ def drill(
 def bench(
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to watch the daemon.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to watch the daemon.")] = 60.0,
     yamnet: Annotated[
         Path | None, typer.Option(envvar="ECOSIGHT_YAMNET", help="Google's waveform-in yamnet.tflite, the baseline.")
     ] = None,

@@ -40,7 +40,9 @@ class Figure:
 FIGURES = (
     Figure("bench", "daemon_cpu_ms_per_audio_s", "CPU of the whole daemon, ms per second of audio"),
     Figure("bench", "baseline_cpu_ms_per_audio_s", "CPU of a plain loop over Google's file at the same pace"),
-    Figure("bench", "daemon_ratio", "daemon ÷ plain loop", 0.6),
+    Figure("bench", "daemon_ratio", "daemon ÷ plain loop, median of ten turns", 0.6),
+    Figure("bench", "daemon_ratio_lowest", "the same in the turn where it was lowest"),
+    Figure("bench", "daemon_ratio_highest", "the same in the turn where it was highest"),
     Figure("bench", "first_window_s", "first window scored after the start of the process, s", 1.0 + WINDOW_S),
     Figure("latency", "onset_to_alert_p50_s", "onset to alert at a subscriber, p50, s", 0.6),
     Figure("latency", "onset_to_alert_p95_s", "onset to alert at a subscriber, p95, s", 1.0),

@@ -90,8 +90,9 @@ class Baseline:
 
         return _cpu_ms(whole) / self._windows / self._hop_s
 
-    def paced(self, seconds: float) -> float:
-        """CPU ms per audio second of this thread, one window every hop."""
+    def paced(self, seconds: float, lead_s: float = 0.0) -> float:
+        """CPU ms per audio second of this thread, one window every hop; the first after ``lead_s``."""
+        time.sleep(lead_s)
         windows = max(5, round(seconds / self._hop_s))
         started = time.thread_time()
         due_s = time.monotonic()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class Whole:
     """The daemon as a process."""
 
     cpu_ms_per_audio_s: float
+    turns: tuple[float, ...]
+    """The same for each turn."""
     rss_mib: float
     first_window_s: float | None
     """None where an energy gate skipped every window unsaid."""
@@ -46,13 +49,14 @@ def daemon_cost(
     seconds: float,
     overrides: dict[str, Any] | None = None,
     meanwhile: Callable[[float], object] = time.sleep,
+    turns: int = 1,
 ) -> Whole:
     """Run the daemon on 48 kHz sound at the speed of sound and read what the kernel counted.
 
     The sound comes through a pipe, in blocks as long as a microphone's: reading a file costs the daemon more than
     PortAudio's callback does, and a sound server's client library more than all of the daemon.
 
-    ``meanwhile(seconds)`` lasts as long as what is measured.
+    ``meanwhile(seconds)`` lasts as long as what is measured, in each of the ``turns`` into which it is divided.
 
     Raises:
         BenchFailed: the daemon did not last; the text ends with its log.
@@ -80,10 +84,11 @@ def daemon_cost(
             _await_first_window(daemon, log)
             time.sleep(SETTLE_S)
             _must_run(daemon, log)
-            before_s, began_s = cpu_s(daemon.pid), time.monotonic()
-            meanwhile(seconds)
-            _must_run(daemon, log)
-            used_s, span_s = cpu_s(daemon.pid) - before_s, time.monotonic() - began_s
+            marks = [(cpu_s(daemon.pid), time.monotonic())]
+            for _ in range(turns):
+                meanwhile(seconds / turns)
+                _must_run(daemon, log)
+                marks.append((cpu_s(daemon.pid), time.monotonic()))
             resident_mib = rss_mib(daemon.pid)
         finally:
             daemon.send_signal(signal.SIGTERM)
@@ -92,7 +97,12 @@ def daemon_cost(
     first = re.search(r"first window scored ([0-9.]+) s", text)
     first_s = float(first[1]) if first else None
     connected = port is not None and "New client connected" in (folder / "mosquitto.log").read_text()
-    return Whole(used_s * 1e3 / span_s, resident_mib, first_s, connected)
+    costs = tuple(_ms_per_s(before, after) for before, after in pairwise(marks))
+    return Whole(_ms_per_s(marks[0], marks[-1]), costs, resident_mib, first_s, connected)
+
+
+def _ms_per_s(before: tuple[float, float], after: tuple[float, float]) -> float:
+    return (after[0] - before[0]) * 1e3 / (after[1] - before[1])
 
 
 def _feed(daemon: "subprocess.Popen[bytes]", block_s: float) -> None:
