@@ -46,22 +46,30 @@ class MarkResult:
     """Alerts whose mark was taken away."""
 
 
+class _Book:
+    """What lies in the folder. The marks of two models share it while one waits to follow the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = threading.Lock()
+        self.marked = _read(folder / VETOES)
+        files = sorted((folder / EMBEDDINGS).glob("*.json"), key=lambda one: one.stat().st_mtime)
+        self.kept = deque(one.stem for one in files)
+
+
 class Marks:
     """Used by several threads."""
 
-    def __init__(self, manifest: Manifest, folder: Path | None = None) -> None:
-        """``folder``: None remembers nothing."""
+    def __init__(self, manifest: Manifest, folder: Path | None = None, before: "Marks | None" = None) -> None:
+        """``folder``: None remembers nothing. ``before``: of the model that this one follows while the daemon runs; a
+        mark that is still made on either is known to both."""
         self._rules = {label: one.veto for label, one in manifest.decisions.items() if one.veto is not None}
         self._network = (manifest.backbone_sha256 or "") if self._rules else ""
-        self._folder = folder if self._rules else None
-        self._lock = threading.Lock()
-        self._kept: deque[str] = deque()
-        self._marked: tuple[Marked, ...] = ()
-        if self._folder is not None:
-            self._marked = _read(self._folder / VETOES)
-            files = sorted((self._folder / EMBEDDINGS).glob("*.json"), key=lambda one: one.stat().st_mtime)
-            self._kept.extend(one.stem for one in files)
-        self._vetoes = self._in_force()
+        self._book: _Book | None = None
+        if self._rules and folder is not None:
+            shared = before._book if before is not None else None
+            self._book = shared if shared is not None and shared.folder == folder else _Book(folder)
+        self._compared: tuple[Sequence[Marked], dict[str, Vetoes]] = (), {}
         if self.of_other_networks:
             log.warning("%d marks belong to the network of another model and are not looked at", self.of_other_networks)
 
@@ -73,7 +81,7 @@ class Marks:
     @property
     def in_force(self) -> int:
         """Marks that events are compared with."""
-        return sum(len(one.marked) for one in self._vetoes.values())
+        return sum(len(one.marked) for one in self._in_force().values())
 
     @property
     def of_other_networks(self) -> int:
@@ -82,7 +90,7 @@ class Marks:
 
     def near(self, label: str, embedding: NDArray[np.floating] | None) -> Near | None:
         """The mark that an event's embedding, float [F], is near to; None without one, or with nothing to compare."""
-        vetoes = self._vetoes.get(label)
+        vetoes = self._in_force().get(label)
         return vetoes.near(embedding) if vetoes is not None and embedding is not None else None
 
     def keep(self, alert_id: str, label: str, score: float, at: str, embedding: NDArray[np.floating] | None) -> None:
@@ -90,20 +98,21 @@ class Marks:
 
         A full disk is logged: it must not end detection.
         """
-        if self._folder is None or label not in self._rules or embedding is None:
+        book = self._book
+        if book is None or label not in self._rules or embedding is None:
             return
         one = Marked(alert_id, label, self._network, score, at, np.asarray(embedding, np.float16))
-        folder = self._folder / EMBEDDINGS
+        folder = book.folder / EMBEDDINGS
         new = folder / f".{alert_id}.new"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Without an fsync: who marks an alert that a power cut took this of is told so.
             new.write_text(json.dumps(one.document()), encoding="utf-8")
             new.replace(folder / f"{alert_id}.json")
-            if alert_id not in self._kept:
-                self._kept.append(alert_id)
-            while len(self._kept) > NEWEST:
-                (folder / f"{self._kept.popleft()}.json").unlink(missing_ok=True)
+            if alert_id not in book.kept:
+                book.kept.append(alert_id)
+            while len(book.kept) > NEWEST:
+                (folder / f"{book.kept.popleft()}.json").unlink(missing_ok=True)
         except OSError as error:
             log.warning("the embedding of alert %s cannot be kept: %s", alert_id, error)
 
@@ -115,10 +124,11 @@ class Marks:
             MarkError: there is no rule, no embedding of this alert, or it is another network's.
             OSError: no space.
         """
-        if self._folder is None:
+        book = self._book
+        if book is None:
             raise MarkError("the model that runs has no rule for sounds that were marked")
-        with self._lock:
-            one = self._embedding(alert_id)
+        with book.lock:
+            one = self._embedding(book, alert_id)
             if one.network != self._network:
                 raise MarkError(
                     f"the embedding of alert {alert_id} is of the network of another model; mark an alert of this one"
@@ -133,17 +143,20 @@ class Marks:
                 alone = [other for other in self._marked if self._is_near(other, one)]
                 removed = [other for other in self._marked if other.alert_id == alert_id or other in alone]
                 marked = [other for other in self._marked if other not in removed]
-            self._write(marked[-MOST_MARKS:])
-            found = self._vetoes.get(one.label)
+            _write(book, marked[-MOST_MARKS:])
+            found = self._in_force().get(one.label)
             return MarkResult(len(found.marked) if found else 0, [other.alert_id for other in removed])
 
-    def _embedding(self, alert_id: str) -> Marked:
-        for one in self._marked:
+    @property
+    def _marked(self) -> tuple[Marked, ...]:
+        return self._book.marked if self._book is not None else ()
+
+    def _embedding(self, book: _Book, alert_id: str) -> Marked:
+        for one in book.marked:
             if one.alert_id == alert_id:
                 return one
-        assert self._folder is not None
         try:
-            text = (self._folder / EMBEDDINGS / f"{alert_id}.json").read_text(encoding="utf-8")
+            text = (book.folder / EMBEDDINGS / f"{alert_id}.json").read_text(encoding="utf-8")
             return Marked.of(json.loads(text))
         except (OSError, ValueError) as error:
             raise MarkError(
@@ -159,16 +172,20 @@ class Marks:
         alone = Vetoes(self._rules[to.label], to.label, self._network, [one])
         return alone.near(to.embedding) is not None
 
-    def _write(self, marked: Sequence[Marked]) -> None:
-        assert self._folder is not None
-        self._folder.mkdir(parents=True, exist_ok=True)
-        document = {"schema_version": 1, "marks": [one.document() for one in marked]}
-        commit_bytes(self._folder / VETOES, json.dumps(document).encode())
-        self._marked = tuple(marked)
-        self._vetoes = self._in_force()
-
     def _in_force(self) -> dict[str, Vetoes]:
-        return {label: Vetoes(rule, label, self._network, self._marked) for label, rule in self._rules.items()}
+        marked, vetoes = self._compared
+        if marked is not self._marked:
+            marked = self._marked
+            vetoes = {label: Vetoes(rule, label, self._network, marked) for label, rule in self._rules.items()}
+            self._compared = marked, vetoes
+        return vetoes
+
+
+def _write(book: _Book, marked: Sequence[Marked]) -> None:
+    book.folder.mkdir(parents=True, exist_ok=True)
+    document = {"schema_version": 1, "marks": [one.document() for one in marked]}
+    commit_bytes(book.folder / VETOES, json.dumps(document).encode())
+    book.marked = tuple(marked)
 
 
 def _read(path: Path) -> tuple[Marked, ...]:

@@ -29,7 +29,10 @@ BACKGROUNDS_KEPT = 3
 class Site:
     """Of one model. Another model begins anew, since its scores mean something else; one that comes back goes on."""
 
-    def __init__(self, model: Model, settings: DetectionSettings, folder: Path | None = None) -> None:
+    def __init__(
+        self, model: Model, settings: DetectionSettings, folder: Path | None = None, before: "Site | None" = None
+    ) -> None:
+        """``before``: of the model that this one follows while the daemon runs."""
         self._file = folder / f"background-{model.sha256[:16]}.json" if folder is not None else None
         self._key = {"model_sha256": model.sha256, "hop_s": settings.hop_s} if folder is not None else {}
         self.rules = rules_of(model, settings)
@@ -40,7 +43,7 @@ class Site:
             for rule in self.rules
             if (found := decisions[rule.label].background) is not None
         }
-        self.marks = Marks(model.manifest, folder)
+        self.marks: Marks = Marks(model.manifest, folder, before.marks if before is not None else None)
         self._resume()
 
     @property

@@ -46,7 +46,7 @@ class Switch:
         patience = 0 if at_once else round(PATIENCE_S * daemon.ring.sample_rate_hz)
         self._until = daemon.detector.position + patience
         before = daemon.site
-        site = Site(choice.model, daemon.settings.detection, daemon.settings.state_dir / "site")
+        site = Site(choice.model, daemon.settings.detection, daemon.settings.state_dir / "site", before)
         self._next = choice, site
         self._taken.clear()
         self.wanted = True

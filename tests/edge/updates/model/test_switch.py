@@ -15,10 +15,12 @@ from edge.audio.clock import Clock
 from edge.audio.ring import Ring
 from edge.delivery.alerts import AlertDesk, Sender
 from edge.delivery.outbox import Outbox
-from edge.detection.choice import Choice
+from edge.detection.choice import Choice, default_model
 from edge.detection.detector import Detector
 from edge.detection.model import load_bytes
+from edge.detection.model_file import build, read
 from edge.detection.site import Site
+from edge.detection.site_rules import VetoRule
 from edge.settings import EdgeSettings
 from edge.updates.model.switch import Switch
 from tests.edge.updates.model.candidates import candidate
@@ -31,10 +33,10 @@ HOP = round(0.24 * RATE)
 class Listening:
     """What the daemon's listening thread does, a tenth of a second at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: bytes | None = None) -> None:
         self.settings = EdgeSettings.model_validate({"state_dir": str(folder)})
         self.ring, self.clock = Ring(RATE, 20), Clock(RATE)
-        self.choice = Choice(load_bytes(candidate("1")), folder / "1")
+        self.choice = Choice(load_bytes(model or candidate("1")), folder / "1")
         self.site = Site(self.choice.model, self.settings.detection, folder / "site")
         self.detector = Detector(self.choice.model, self.ring, self.settings.detection)
         self.outbox = Outbox.open(folder / "outbox.sqlite3")
@@ -139,3 +141,30 @@ def test_what_the_model_before_had_learned_of_the_site_is_kept_once_another_list
     asked.join(5)
     assert listening.site is not before
     assert saved.is_set()
+
+
+def that_is_marked(most: int) -> bytes:
+    """The model that ships, with a rule for marks."""
+    whole = read(default_model())
+    decision = whole.manifest.decisions["gun_shot"].model_copy(update={"veto": VetoRule(radius=0.05, most=most)})
+    manifest = whole.manifest.model_copy(update={"decisions": {"gun_shot": decision}})
+    return build(whole.graph, manifest, whole.golden, whole.card)
+
+
+def test_a_mark_made_while_another_model_waits_is_not_lost_with_the_model_before(tmp_path: Path) -> None:
+    listening = Listening(tmp_path, that_is_marked(most=8))
+    before = listening.site.marks
+    embeddings = np.eye(4, 512, dtype=np.float32)
+    for number, embedding in enumerate(embeddings):
+        before.keep(f"a{number}", "gun_shot", 0.9, "now", embedding)
+    asked = listening.ask_for(that_is_marked(most=9))
+    before.mark("a0", is_false=True)
+    listening.hear(forest_with(length_s=2))
+    asked.join(5)
+    before.mark("a1", is_false=True)  # begun by the sender's thread just before the other model was taken
+    now = listening.site.marks
+    assert now is not before
+    assert [now.near("gun_shot", one) is not None for one in embeddings] == [True, True, False, False]
+    assert now.mark("a2", is_false=True).vetoes == 3
+    kept = Site(listening.choice.model, listening.settings.detection, tmp_path / "site").marks
+    assert [kept.near("gun_shot", one) is not None for one in embeddings] == [True, True, True, False]
