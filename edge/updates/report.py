@@ -27,8 +27,8 @@ class Reporter:
         """Say how it is now; ``downloaded`` is the progress of a download."""
         report = self.report(downloaded)
         if report != self._said:
-            self._said = report
             self._daemon.mqtt.publish_retained("model", report.to_json())
+            self._said = report
 
     def report(self, downloaded: float | None = None) -> ModelReport:
         daemon, state = self._daemon, self._slots.state

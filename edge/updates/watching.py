@@ -90,7 +90,7 @@ class Updates:
         self._failures = 0
         self._hint: ModelHint | None = None
         self._errors: list[str] = []
-        self._disk_full = False
+        self._disk_full = self._disk_fails = self._stumbled = False
         self._thread = threading.Thread(target=self._run, name="updates", daemon=True)
 
     # For the rest of the daemon --------------------------------------------------------------------------------
@@ -99,8 +99,10 @@ class Updates:
     def problems(self) -> list[str]:
         """Codes for ``health``."""
         found = [f"update:{code}" for code in self._errors]
-        if self._disk_full or self.slots.unsaved:
+        if self._disk_full or self._disk_fails or self.slots.unsaved:
             found.append("update:disk_full")
+        if self._stumbled:
+            found.append("update:internal")
         if self.slots.damaged:
             found.append("update:state_damaged")
         if self.slots.state.error:
@@ -110,7 +112,6 @@ class Updates:
         return found
 
     def start(self) -> None:
-        self._reporter.publish()
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
@@ -147,12 +148,17 @@ class Updates:
     def _run(self) -> None:
         while not self._stopping:
             try:
-                self._turn()
+                try:
+                    self._turn()
+                finally:
+                    self._reporter.publish()
+                self._stumbled = False
             except Exception:
+                # Nobody starts this thread again: whatever it was, it goes on, and health says that it is not well.
                 log.exception("an update stumbled; detection goes on")
+                self._stumbled = True
                 self._look_at_s = max(self._look_at_s, time.monotonic() + RETRY_S)
                 self._pause(RETRY_S / 10)
-            self._reporter.publish()
             self._pause(BUSY_TURN_S if self.candidate.busy else TURN_S)
         self.candidate.stop()
 
@@ -166,9 +172,10 @@ class Updates:
             self.candidate.turn()
             if self._may_look():
                 self._look()
+            self._disk_fails = False
         except OSError as error:
             log.error("an update cannot go on: %s", error)
-            self._disk_full = True
+            self._disk_fails = True
             self._look_at_s = max(self._look_at_s, time.monotonic() + RETRY_S)
             self._pause(RETRY_S / 10)
 
