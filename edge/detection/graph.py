@@ -53,7 +53,7 @@ def _interpreter(graph: bytes) -> Any:
     return Interpreter(model_content=graph, num_threads=1)
 
 
-def _calls(interpreter: Any) -> tuple[Callable[[int, Any], Any], Callable[[], Any], Callable[[int, int], Any]]:
+def _calls(interpreter: Any) -> tuple[Callable[[int, Any], Any], Callable[[], Any], Callable[[int], Any]]:
     """``set_tensor``, ``invoke`` and ``get_tensor``, without the Python around them where they can be had so. All that
     it does is to see that nobody holds a view of a tensor while the graph runs; here nobody has one."""
     inner: Any = getattr(interpreter, "_interpreter", None)
@@ -100,7 +100,7 @@ class Graph:
 
     def output(self, name: str) -> NDArray[Any]:
         """A copy of an output of the last run, flat float32."""
-        found: NDArray[Any] = self._get(self._outputs[name], 0)
+        found: NDArray[Any] = self._get(self._outputs[name])
         return found.reshape(-1)
 
 

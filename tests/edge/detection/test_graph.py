@@ -1,13 +1,17 @@
-"""The interpreter, kept from standard error, where nobody can do anything about what it says."""
+"""The interpreter: kept from standard error, where nobody can do anything about what it says, and called directly."""
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from edge.detection import graph as module
+from edge.detection.choice import default_model
 from edge.detection.graph import Graph
-from edge.detection.model_file import ModelFileError
+from edge.detection.model_file import ModelFileError, read
 
 LOADING = """
 import os, sys, threading
@@ -53,3 +57,30 @@ def test_with_other_threads_standard_error_is_left_alone(model: Path) -> None:
 def test_a_file_of_another_kind_is_called_so() -> None:
     with pytest.raises(ModelFileError, match=r"^notes\.txt is no \.tflite file$"):
         Graph(b"no graph at all", "notes.txt")
+
+
+class Public:
+    """An interpreter that gives what is documented, and nothing of what is inside."""
+
+    def __init__(self, content: bytes) -> None:
+        self._inside = module._interpreter(content)
+        self.asked: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self.asked.add(name)
+        return getattr(self._inside, name)
+
+
+def test_an_interpreter_without_the_inner_functions_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = read(default_model()).graph
+    direct, public = Graph(content), Public(content)
+    monkeypatch.setattr(module, "_interpreter", lambda graph: public)
+    plain = Graph(content)
+    assert {"set_tensor", "invoke", "get_tensor"} <= public.asked
+    patch = np.random.default_rng(2).normal(-3, 2, (1, 96, 64)).astype(np.float32)
+    for graph in (direct, plain):
+        graph.feed(patch)
+    for name in direct.output_shapes:
+        assert np.array_equal(plain.output(name), direct.output(name))
