@@ -5,6 +5,7 @@ that it completed; the listening thread scores otherwise, and commits alerts; cl
 own; the main thread sees to signals, health and the watchdog.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -27,6 +28,7 @@ from edge.listening import Listening
 from edge.orders import Orders
 from edge.reporting import Reporting
 from edge.settings import EdgeSettings
+from edge.threads import joined
 from edge.updates.model.slots import Slots
 from edge.updates.overlay import Mute
 from edge.updates.overlay_kind import OverlayKind
@@ -90,50 +92,59 @@ class Daemon:
             settings.audio, self.ring, self.clock, self.liveness, self._on_audio_state, open_source=lambda _: source
         )
         self.capture.start()
-        try:
+        # Whatever fails from here on must not leave a process that hears and cannot tell.
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.capture.stop, 1.0)
             slots = Slots(settings.state_dir)
             slots.begin(counted=not reloaded)
             self.choice: Choice = choose(settings.detection.model, settings.state_dir, keep=True, state=slots.state)
             slots.missed(self.choice.path, settings.detection.model)
-        except BaseException:
-            self.capture.stop(1.0)
-            raise
-        model = self.choice.model
-        self.outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
-        paced = settings.audio.pace == "real_time" or source.live
-        block_frames = round(block_s * source.sample_rate_hz) if paced else 0
-        self.site = Site(model, settings.detection, settings.state_dir / "site")
-        self.detector = Detector(model, self.ring, settings.detection, block_frames, self.site)
-        self.sender = Sender.of(settings, model.name)
-        self.clips = ClipKeeper(settings, self.ring, self.clock, model, self.outbox, self._on_message)
-        self.orders = Orders(self)
-        self.commands = Commands(settings, self.outbox, self.clock.now, self.orders.actions())
-        self.mqtt = Mqtt(settings, self.outbox, self.commands.handle, self._on_hint)
-        self.storage = Storage(settings, self.outbox, self.clock, self._on_message, self._mqtt_is_busy)
-        self.mute = Mute(settings, self.clock.now)
-        self.desk = AlertDesk(
-            self.sender, self.clock, self.outbox, self.clips, self.mqtt.wake, self.site.marks.keep, self.mute
-        )
-        self.overlay = OverlayKind(
-            settings, lambda: self.desk.alerts, lambda: (self.detector.windows, self.detector.skipped)
-        )
-        self.program = ProgramKind(settings)
-        installs = settings.updates.programs and self.program.installed_by_root
-        self.updates = Updates(self, slots, [self.overlay, self.program] if installs else [self.overlay])
-        self.reporting = Reporting(self)
-        self.listening = Listening(
-            self.detector,
-            self.ring,
-            self.desk.on_events,
-            self.updates.switch,
-            self._on_turn,
-            silence_s=max(settings.detection.merge_s, settings.audio.no_audio_after_s),
-            block_s=block_s if paced else 0.0,
-        )
-        self._listener = threading.Thread(target=self._listen, name="listen", daemon=True)
+            model = self.choice.model
+            self.outbox = Outbox.open(settings.state_dir / "outbox.sqlite3")
+            undo.callback(self.outbox.close)
+            paced = settings.audio.pace == "real_time" or source.live
+            block_frames = round(block_s * source.sample_rate_hz) if paced else 0
+            self.site = Site(model, settings.detection, settings.state_dir / "site")
+            self.detector = Detector(model, self.ring, settings.detection, block_frames, self.site)
+            self.sender = Sender.of(settings, model.name)
+            self.clips = ClipKeeper(settings, self.ring, self.clock, model, self.outbox, self._on_message)
+            self.orders = Orders(self)
+            self.commands = Commands(settings, self.outbox, self.clock.now, self.orders.actions())
+            self.mqtt = Mqtt(settings, self.outbox, self.commands.handle, self._on_hint)
+            self.storage = Storage(settings, self.outbox, self.clock, self._on_message, self._mqtt_is_busy)
+            self.mute = Mute(settings, self.clock.now)
+            self.desk = AlertDesk(
+                self.sender, self.clock, self.outbox, self.clips, self.mqtt.wake, self.site.marks.keep, self.mute
+            )
+            self.overlay = OverlayKind(
+                settings, lambda: self.desk.alerts, lambda: (self.detector.windows, self.detector.skipped)
+            )
+            self.program = ProgramKind(settings)
+            installs = settings.updates.programs and self.program.installed_by_root
+            self.updates = Updates(self, slots, [self.overlay, self.program] if installs else [self.overlay])
+            self.reporting = Reporting(self)
+            self.listening = Listening(
+                self.detector,
+                self.ring,
+                self.desk.on_events,
+                self.updates.switch,
+                self._on_turn,
+                silence_s=max(settings.detection.merge_s, settings.audio.no_audio_after_s),
+                block_s=block_s if paced else 0.0,
+            )
+            self._listener = threading.Thread(target=self._listen, name="listen", daemon=True)
+            undo.pop_all()
 
     def start(self) -> None:
-        """Start every stage; returns at once."""
+        """Start every stage; returns at once. Where one cannot be started, the others are stopped before that is
+        raised."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         closed = self.outbox.interrupt_orphans(self.clock.now(), "the device stopped before the event ended")
         if closed:
             log.warning("%d alerts of an earlier run were closed as interrupted", len(closed))
@@ -204,7 +215,7 @@ class Daemon:
         self.updates.stop(min(0.5, left_s()))
         self.source_hangs = not self.capture.stop(min(1.0, left_s()))
         self.ring.close()
-        self._listener.join(min(1.0, left_s()))
+        joined(self._listener, min(1.0, left_s()))
         self.site.save()
         self.clips.stop(min(2.0, left_s()))
         self.storage.stop(min(1.0, left_s()))

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from edge import __version__, heap, state_lock
 from edge.audio.source import SourceError
@@ -81,10 +82,10 @@ def run(config: Path | None) -> int:
     signals = _Signals()
     watchdog = Watchdog()
     daemon = Daemon(settings, watchdog, signals.wake, process_started_s)
-    daemon.start()
-    heap.settle()
-    watchdog.ready("listening")
     try:
+        daemon.start()
+        heap.settle()
+        watchdog.ready("listening")
         while True:
             signals.wait(min(TICK_S, daemon.due_in_s))
             if signals.stop or daemon.orders.restart_wanted.is_set():
@@ -97,6 +98,13 @@ def run(config: Path | None) -> int:
             if signals.reload:
                 signals.reload = False
                 daemon = _reload(daemon, config, signals)
+    except Exception:
+        # Nothing here can mend it: what runs is ended, so that the service manager starts all of it again.
+        daemon.stop()
+        if daemon.source_hangs:
+            log.exception("the daemon failed")
+            _leave(1)
+        raise
     finally:
         lock.close()
 
@@ -115,12 +123,16 @@ def _end(daemon: Daemon, watchdog: Watchdog, code: int) -> int:
     daemon.stop()
     log.info("stopped")
     if daemon.source_hangs:
-        # PortAudio's own clean-up at exit would hang as its stream does.
-        log.warning("the source hangs; leaving without its clean-up")
-        logging.shutdown()
-        os._exit(code)
+        _leave(code)
     heap.unsettle()
     return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without PortAudio's own clean-up, which would hang as its stream does."""
+    log.warning("the source hangs; leaving without its clean-up")
+    logging.shutdown()
+    os._exit(code)
 
 
 def _reload(daemon: Daemon, config: Path | None, signals: _Signals) -> Daemon:

@@ -1,0 +1,91 @@
+"""A daemon that cannot be whole is none: what fails while it is put together leaves nothing behind that listens."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from edge.daemon import Daemon
+from edge.delivery.storage import Storage
+from edge.settings import EdgeSettings
+from edge.upkeep.watchdog import Watchdog
+from tests.edge.delivery.clip_parts import until
+from tests.running import RunningDaemon, end_all
+
+RATE_HZ = 16_000
+
+
+def recording(folder: Path) -> Path:
+    """A minute of quiet noise."""
+    path = folder / "quiet.wav"
+    soundfile.write(path, 0.001 * np.random.default_rng(1).standard_normal(60 * RATE_HZ), RATE_HZ)
+    return path
+
+
+def daemon_in(folder: Path) -> Daemon:
+    settings = EdgeSettings.model_validate(
+        {
+            "state_dir": str(folder),
+            "audio": {"source": "file", "location": str(recording(folder))},
+            "clips": {"free_floor_bytes": 0},
+            "mqtt": {"host": "127.0.0.1", "port": 9},
+        }
+    )
+    return Daemon(settings, Watchdog({}), lambda: None, time.monotonic())
+
+
+def fails(*arguments: object, **named: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def nothing_runs_but(before: set[threading.Thread]) -> bool:
+    return set(threading.enumerate()) <= before
+
+
+def test_what_cannot_be_built_stops_the_sound_that_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    monkeypatch.setattr(Storage, "__init__", fails)
+    with pytest.raises(RuntimeError, match="new thread"):
+        daemon_in(tmp_path)
+    until(lambda: nothing_runs_but(before), 5, "the end of the capture")
+
+
+def test_a_stage_that_cannot_be_started_stops_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    daemon = daemon_in(tmp_path)
+    monkeypatch.setattr(Storage, "start", fails)
+    with pytest.raises(RuntimeError, match="new thread"):
+        daemon.start()
+    until(lambda: nothing_runs_but(before), 5, "the end of all stages")
+
+
+TICK_FAILS = """
+from edge.cli import app
+from edge.daemon import Daemon
+def tick(self): raise RuntimeError("a bug")
+Daemon.tick = tick
+app()
+"""
+
+
+def test_a_failure_in_the_main_loop_ends_the_process_in_good_order_and_with_an_error(tmp_path: Path) -> None:
+    running = RunningDaemon(
+        tmp_path,
+        {
+            "audio": {"source": "file", "location": str(recording(tmp_path)), "ring_s": 15.0},
+            "mqtt": {"host": "127.0.0.1", "port": 9},
+        },
+    )
+    running.program = ("-c", TICK_FAILS)  # type: ignore[misc]
+    try:
+        running.start()
+        until(lambda: not running.running, 60, "the end of the process")
+        assert running._process is not None and running._process.returncode == 1, running.said()
+        assert "a bug" in running.said()
+        assert (running.state_dir / "outbox.sqlite3").exists()
+        assert not (running.state_dir / "outbox.sqlite3-wal").exists(), "the outbox was not closed"
+    finally:
+        end_all()
