@@ -128,7 +128,7 @@ class ClipSettings(Section):
     quota_bytes: int = Field(default=2_000_000_000, ge=1_000_000)
     """Bytes that clips may take on disk; the oldest safe ones go first, unsent evidence last."""
     free_floor_bytes: int = Field(default=500_000_000, ge=0)
-    """Free space that is always left on the disk."""
+    """Free space that clips leave on the disk; while others take it, old clips go, as long as that reaches it."""
 
 
 class PrivacySettings(Section):

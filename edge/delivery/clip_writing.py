@@ -29,6 +29,7 @@ MOST_BYTES_PER_FRAME = 3
 """24 bits, of noise that does not compress."""
 OVERHEAD_BYTES = 16_384
 """FLAC's headers and the description."""
+UNDER_FLOOR = "the free space stays under its floor"
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,15 @@ class ClipWriter:
             nonlocal bits
             bits = flac.write_flac(temporary, cut.frames, cut.sample_rate_hz)
 
+        if self._retention.out_of_reach and not self._retention.make_room():
+            raise OSError(UNDER_FLOOR)
         staged = durable.stage(path, write)
         try:
             size_bytes = staged.stat().st_size
             if size_bytes > self._settings.clips.quota_bytes:
                 raise OSError(f"its {size_bytes} bytes are more than the whole quota")
             if not self._retention.make_room(new_bytes=size_bytes):
-                raise OSError("the free space stays under its floor")
+                raise OSError(UNDER_FLOOR)
             committed = clip.model_copy(update={"sha256": evidence.sha256_of(staged), "size_bytes": size_bytes})
             evidence.commit_pair(path, self._describe(cut, committed, verdict, bits))
         except BaseException:

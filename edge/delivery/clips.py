@@ -119,8 +119,10 @@ class ClipKeeper:
 
     @property
     def problems(self) -> list[str]:
-        """``clips:failed`` from a clip that could not be cut or written until one that could."""
-        return ["clips:failed"] if self._writer.failing else []
+        """``clips:failed`` from a clip that could not be cut or written until one that could; ``clips:no_room`` while
+        others fill the disk so far that evicting clips does not help."""
+        found = ["clips:failed"] if self._writer.failing else []
+        return found + (["clips:no_room"] if self._retention.out_of_reach else [])
 
     def hear_with(self, model: Hearing) -> None:
         """From the next clip on the privacy gate asks this model."""

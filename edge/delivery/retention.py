@@ -8,6 +8,9 @@ What is safe elsewhere goes first, unsent evidence last. Every eviction is logge
 4. evidence that has not been sent
 
 Within each, the oldest first.
+
+The floor is for others that need room, and clips give way to it only while that helps: where all of them together could
+not reach it, what lies nowhere else (3 and 4) stays, and no new clip is written.
 """
 
 import logging
@@ -20,6 +23,9 @@ from edge.delivery.outbox import ClipFile, Outbox
 from edge.settings import ClipSettings
 
 log = logging.getLogger(__name__)
+
+SAFE = 1
+"""The highest rank of clips whose going loses nothing."""
 
 
 def rank(clip: ClipFile, spool: Path) -> int:
@@ -41,6 +47,25 @@ def order(clips: Iterable[ClipFile], spool: Path) -> list[ClipFile]:
     return sorted(clips, key=lambda clip: rank(clip, spool))  # stable: age decides within a rank
 
 
+def going(clips: Iterable[ClipFile], spool: Path, over_quota: int, under_floor: int) -> list[ClipFile]:
+    """Which of ``clips`` (given oldest first) go, in this order, to free so many bytes for the quota and for the floor.
+
+    For a floor that is out of reach only those that are safe go.
+    """
+    ordered = order(clips, spool)
+    helps = under_floor <= sum(clip.size_bytes for clip in ordered)
+    chosen: list[ClipFile] = []
+    # What was freed is added up rather than looked up: some file systems give space back only later.
+    freed = 0
+    for clip in ordered:
+        for_floor = under_floor > freed and (helps or rank(clip, spool) <= SAFE)
+        if not for_floor and over_quota <= freed:
+            break
+        chosen.append(clip)
+        freed += clip.size_bytes
+    return chosen
+
+
 class Retention:
     """Keeps the clips' bytes under the quota and the disk's free bytes over the floor. Used by one thread."""
 
@@ -52,6 +77,8 @@ class Retention:
         """Clips lost to space since the start."""
         self.local_copies_removed = 0
         """Clips that S3 has and whose local copy went."""
+        self.out_of_reach = False
+        """Others fill the disk so far that evicting every clip would not bring the free space back to its floor."""
 
     def make_room(self, new_bytes: int = 0, free_at_least: int = 0) -> bool:
         """Evict until quota and floor hold; False if they cannot.
@@ -64,21 +91,29 @@ class Retention:
         """
         over_quota = self._outbox.clip_bytes() + new_bytes - self._settings.quota_bytes
         under_floor = max(self._settings.free_floor_bytes - self.free_bytes(), free_at_least)
-        if over_quota <= 0 and under_floor <= 0:
-            return True
-        # What was freed is added up rather than looked up: some file systems give space back only later.
         freed = 0
-        for clip in order(self._outbox.clip_files(), self._spool):
-            if over_quota <= freed and under_floor <= freed:
-                break
-            self._evict(clip, "quota" if over_quota > freed else "free space")
-            freed += clip.size_bytes
+        if over_quota > 0 or under_floor > 0:
+            for clip in going(self._outbox.clip_files(), self._spool, over_quota, under_floor):
+                self._evict(clip, "quota" if over_quota > freed else "free space")
+                freed += clip.size_bytes
+        if not free_at_least:
+            self._note(out_of_reach=under_floor > freed)
         return over_quota <= freed and under_floor <= freed
 
     def free_bytes(self) -> int:
         """Bytes that this user may still write to the disk of the clips."""
         disk = os.statvfs(self._spool)
         return disk.f_bavail * disk.f_frsize
+
+    def _note(self, out_of_reach: bool) -> None:
+        if out_of_reach and not self.out_of_reach:
+            log.error(
+                "other programs fill the disk: clips.free_floor_bytes cannot be reached by evicting clips;"
+                " those that lie nowhere else stay, and no new ones are written until there is room"
+            )
+        elif self.out_of_reach and not out_of_reach:
+            log.warning("there is room for clips again")
+        self.out_of_reach = out_of_reach
 
     def _evict(self, clip: ClipFile, reason: str) -> None:
         known = self._outbox.clip(clip.alert_id)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from edge.delivery.evidence import description_path
 from edge.delivery.messages import Clip
 from edge.delivery.outbox import ClipFile, Outbox
-from edge.delivery.retention import Retention, order
+from edge.delivery.retention import SAFE, Retention, going, order, rank
 from edge.settings import ClipSettings
+from tests.edge.delivery.clip_parts import RATE_HZ, Bench, noise, until
 from tests.edge.delivery.examples import clip as example_clip
 from tests.servers import missing
 
@@ -140,11 +141,59 @@ def test_the_free_space_floor_holds_too(tmp_path: Path, monkeypatch: pytest.Monk
     assert shelf.last("a0").reason.startswith("free space")
 
 
-def test_a_floor_out_of_reach_is_reported(tmp_path: Path) -> None:
+def test_for_a_floor_out_of_reach_only_what_is_safe_goes_and_it_is_reported(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, floor_bytes=10**18)
-    shelf.add("a0")
+    shelf.add("evidence")
+    shelf.add("withheld", may_leave=False, state="withheld")
+    shelf.add("uploaded", state="uploaded")
+    shelf.add("drill", test=True)
     assert not shelf.retention.make_room()
-    assert shelf.left() == set()
+    assert shelf.left() == {"evidence", "withheld"}
+    assert shelf.retention.out_of_reach
+
+
+def test_evidence_stays_while_others_fill_the_disk_and_clips_go_on_when_they_leave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(f_bavail=900, f_frsize=1000)
+    bench = Bench(tmp_path, clips={"free_floor_bytes": MEGABYTE // 2, "pre_roll_s": 1, "post_roll_s": 1})
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    bench.play(noise(30 * RATE_HZ))
+    bench.keeper.start()
+    bench.whole_event("a0", 3 * RATE_HZ)
+    until(lambda: bench.outbox.clip("a0"), 10, "the first clip")
+    disk.f_bavail = 100
+    bench.whole_event("a1", 6 * RATE_HZ)
+    until(lambda: bench.outbox.clip("a1"), 10, "what became of the second")
+    assert bench.keeper.problems == ["clips:failed", "clips:no_room"]
+    bench.whole_event("a2", 9 * RATE_HZ)
+    until(lambda: bench.outbox.clip("a2"), 10, "what became of the third")
+    disk.f_bavail = 900
+    bench.whole_event("a3", 12 * RATE_HZ)
+    bench.finish()
+    clips = [row.clip for n in range(4) if (row := bench.outbox.clip(f"a{n}"))]
+    assert [clip.state for clip in clips] == ["kept", "failed", "failed", "kept"]
+    assert clips[1].reason == clips[2].reason == "disk: the free space stays under its floor"
+    assert bench.keeper.problems == [] and bench.keeper.evicted == 0
+    bench.saved("a0")
+
+
+@budget(max_examples=300, deadline=None)
+@given(clips=clip_files(), over_quota=st.integers(-(10**7), 10**8), under_floor=st.integers(-(10**7), 10**8))
+def test_clips_go_in_order_no_more_than_helps_and_no_fewer(
+    clips: list[ClipFile], over_quota: int, under_floor: int
+) -> None:
+    gone = going(clips, SPOOL, over_quota, under_floor)
+    ordered = order(clips, SPOOL)
+    assert gone == ordered[: len(gone)]
+    freed, all_bytes = (sum(clip.size_bytes for clip in some) for some in (gone, clips))
+    wanted = max(over_quota, under_floor if under_floor <= all_bytes else 0)
+    assert freed >= min(wanted, all_bytes)
+    unsafe = [n for n, clip in enumerate(gone) if rank(clip, SPOOL) > SAFE]
+    if unsafe:
+        assert sum(clip.size_bytes for clip in gone[: unsafe[-1]]) < wanted, "the last of them was not wanted"
+    if under_floor > all_bytes:
+        assert {clip.alert_id for clip in clips if rank(clip, SPOOL) <= SAFE} <= {clip.alert_id for clip in gone}
 
 
 def test_a_folder_clip_on_the_same_card_is_truly_evicted_where_it_lies(tmp_path: Path) -> None:
