@@ -93,6 +93,7 @@ def _sources(daemon: "Daemon") -> health.Sources:
         clips_bytes=daemon.outbox.clip_bytes,
         clips_waiting=lambda: daemon.storage.waiting,
         clips_evicted=lambda: daemon.clips.evicted,
+        clip_messages_dropped=lambda: daemon.outbox.clip_messages_dropped,
         bytes_sent_today=lambda: daemon.mqtt.bytes_sent_today + daemon.storage.bytes_sent_today,
         samples_lost=lambda: daemon.ring.lost_frames,
         gaps=lambda: daemon.ring.gap_count,

@@ -290,6 +290,8 @@ class Health(Payload):
     outbox_depth: int | None = None
     clips_waiting: int | None = None
     clips_evicted: int = 0
+    clip_messages_dropped: int = 0
+    """Clip messages that were never sent, because too many waited; what became of the clips they did not change."""
     bytes_sent_today: int | None = None
     samples_lost: int = 0
     gaps: int = 0

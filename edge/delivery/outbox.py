@@ -15,21 +15,27 @@ when the disk returns: a ranger is better served by an alert that a power cut co
 """
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
-from edge.delivery.clip_ledger import ClipFile, ClipLedger, ClipRow, read_alerts
+from edge.delivery.clip_ledger import CLIP_RANK, ClipFile, ClipLedger, ClipRow, read_alerts
 from edge.delivery.messages import Alert, Moment, Response
 from edge.delivery.outbox_store import enqueue, next_seq
+
+log = logging.getLogger(__name__)
 
 __all__ = ["ClipFile", "ClipRow", "Outbox", "Row"]
 
 LEDGER_DAYS = 90
 LEDGER_ROWS = 50_000
 COMMAND_ROWS = 1_000
+CLIP_MESSAGES = 5_000
+"""Clip messages that may wait: some 3 MB. Alerts have no such bound, see ADR 0002."""
 PHASE_ORDER = {"": -1, "new": 0, "update": 1, "end": 2, "interrupted": 2}
 ALERT_RANK = 0
 
@@ -48,6 +54,17 @@ class Row:
 
 class Outbox(ClipLedger):
     """See the module. ``open`` never raises: without a usable disk it works from memory and says so."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.clip_messages_dropped = 0
+        """Since the start, because more than CLIP_MESSAGES waited."""
+        self._overcrowded = False
+
+    @property
+    def problems(self) -> list[str]:
+        """Those of the file, and ``outbox:backlog`` for the hour after clip messages had to be dropped."""
+        return super().problems + (["outbox:backlog"] if self._overcrowded else [])
 
     # Alerts ----------------------------------------------------------------------------------------------------
 
@@ -196,7 +213,8 @@ class Outbox(ClipLedger):
     # Upkeep ----------------------------------------------------------------------------------------------------
 
     def prune(self, now: Moment) -> int:
-        """Forget delivered alerts of more than 90 days ago and give the space back; return how many.
+        """Forget delivered alerts of more than 90 days ago and give the space back; return how many. Clip messages that
+        wait in too great a number are dropped, alerts never.
 
         Only on a synchronised clock, and only alerts that were dated by one: before its first synchronisation
         a Pi may think that it is 1970.
@@ -220,5 +238,29 @@ class Outbox(ClipLedger):
             return gone
 
         gone = self._write(act, durable=False)
+        self._thin_out()
         self._give_space_back()
         return gone
+
+    def _thin_out(self) -> None:
+        """Drop clip messages over the bound: first those that a later one of their clip replaces, then the oldest."""
+
+        def act(db: sqlite3.Connection) -> int:
+            count: int = db.execute("SELECT count(*) FROM messages WHERE rank = ?", (CLIP_RANK,)).fetchone()[0]
+            if count <= CLIP_MESSAGES:
+                return 0
+            replaced = (
+                "EXISTS (SELECT 1 FROM messages AS later"
+                " WHERE later.alert_id = one.alert_id AND later.rank = one.rank AND later.seq > one.seq)"
+            )
+            which = f"SELECT id FROM messages AS one WHERE rank = ? ORDER BY {replaced} DESC, id LIMIT ?"  # noqa: S608
+            return db.execute(
+                f"DELETE FROM messages WHERE id IN ({which})",  # noqa: S608
+                (CLIP_RANK, count - CLIP_MESSAGES),
+            ).rowcount
+
+        dropped = self._write(act, durable=False)
+        self._overcrowded = dropped > 0
+        self.clip_messages_dropped += dropped
+        if dropped:
+            log.warning("%d clip messages were dropped: more than %d wait", dropped, CLIP_MESSAGES)

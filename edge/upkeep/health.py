@@ -59,6 +59,7 @@ class Sources:
     clips_bytes: Callable[[], int | None] = _none
     clips_waiting: Callable[[], int | None] = _none
     clips_evicted: Callable[[], int] = _zero
+    clip_messages_dropped: Callable[[], int] = _zero
     bytes_sent_today: Callable[[], int | None] = _none
     samples_lost: Callable[[], int] = _zero
     gaps: Callable[[], int] = _zero

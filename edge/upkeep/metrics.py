@@ -52,6 +52,12 @@ METRICS = (
     Metric("outbox_depth", "ecosight_outbox_depth_messages", "gauge", "Messages that wait for the broker."),
     Metric("clips_waiting", "ecosight_clips_waiting", "gauge", "Clips that wait for the storage."),
     Metric("clips_evicted", "ecosight_clips_evicted_total", "counter", "Clips that were evicted for want of space."),
+    Metric(
+        "clip_messages_dropped",
+        "ecosight_clip_messages_dropped_total",
+        "counter",
+        "Clip messages that were never sent, because too many waited.",
+    ),
     Metric("bytes_sent_today", "ecosight_sent_today_bytes", "gauge", "Bytes sent since midnight UTC."),
     Metric("samples_lost", "ecosight_samples_lost_total", "counter", "Frames that were lost, at the capture rate."),
     Metric("gaps", "ecosight_gaps_total", "counter", "Stretches of lost or missing sound."),

@@ -23,8 +23,9 @@ FIELDS = {
     " reason test",
     "command": "schema_version id command expires arguments",
     "health": "schema_version site device at uptime_s state problems temperature_c throttled supply_v battery_percent"
-    " cpu_percent memory_mib disk_free_bytes clips_bytes outbox_depth clips_waiting clips_evicted bytes_sent_today"
-    " samples_lost gaps overflows overruns newest_sample_age_s level_dbfs noise_floor_dbfs clock_drift_ppm"
+    " cpu_percent memory_mib disk_free_bytes clips_bytes outbox_depth clips_waiting clips_evicted"
+    " clip_messages_dropped bytes_sent_today samples_lost gaps overflows overruns newest_sample_age_s level_dbfs"
+    " noise_floor_dbfs clock_drift_ppm"
     " inference_p50_ms inference_p95_ms hop_s windows windows_skipped windows_gated alerts alerts_muted muted_until"
     " vetoed newest_veto vetoes thresholds thresholds_raised commands_rejected model version",
     "hint": "schema_version channel at",

@@ -218,3 +218,32 @@ def test_many_threads_put_without_a_gap_or_a_repeat(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(row.seq for row in outbox.pending(999)) == list(range(81))
+
+
+def test_without_a_broker_clip_messages_are_bounded_and_alerts_are_not(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.delivery.outbox.CLIP_MESSAGES", 6)
+    outbox = Outbox.open(path)
+    for number in range(5):
+        outbox.put_alert(alert(f"a{number}"))
+        outbox.put_alert(alert(f"a{number}", phase="end"))
+        outbox.put_clip(clip(f"a{number}"))
+    outbox.prune(moment())
+    assert (outbox.depth, outbox.clip_messages_dropped, outbox.problems) == (15, 0, [])
+    for number in (1, 2, 3):
+        outbox.put_clip(clip(f"a{number}", state="uploaded"))
+    outbox.prune(moment())
+    waiting = [(row.alert_id, row.seq) for row in outbox.pending(99) if row.leaf == "clip"]
+    # Of a1 and a2 the first message is replaced by the second; of a3 there was room for both.
+    assert waiting == [("a0", 2), ("a3", 2), ("a4", 2), ("a1", 3), ("a2", 3), ("a3", 3)]
+    for number in range(5, 10):
+        outbox.put_clip(clip(f"a{number}"))
+    outbox.prune(moment())
+    waiting = [(row.alert_id, row.seq) for row in outbox.pending(99) if row.leaf == "clip"]
+    assert waiting == [("a3", 3), *((f"a{number}", 0) for number in range(5, 10))]
+    assert len([row for row in outbox.pending(99) if row.leaf == "alert"]) == outbox.alerts_waiting == 10
+    assert (outbox.clip_messages_dropped, outbox.problems) == (7, ["outbox:backlog"])
+    assert outbox.clip("a0") is not None, "what became of the clip is still known here"
+    outbox.prune(moment())
+    assert (outbox.clip_messages_dropped, outbox.problems) == (7, [])
