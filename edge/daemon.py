@@ -42,6 +42,8 @@ from edge.upkeep.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 PRUNE_EVERY_S = 3600.0
+CORRECTED_AT_ONCE = 50
+"""Alerts that get the right time in one tick: a device may have been without it for months."""
 STOP_S = 4.0
 """A stop is clean within 5 s; this is what the stages may take of it."""
 STAGES = ("capture", "listen", "clips", "mqtt", "storage")
@@ -74,6 +76,8 @@ class Daemon:
         self.wake = wake
         self.source_hangs = False
         """The source did not come back when it was stopped: the process must not wait for it at its end."""
+        self._correcting = False
+        """More alerts wait for the right time."""
         self._stop = threading.Event()
         self._listening_over = threading.Event()
         self._audio_changed = threading.Event()
@@ -149,7 +153,7 @@ class Daemon:
         if closed:
             log.warning("%d alerts of an earlier run were closed as interrupted", len(closed))
         if self.clock.synchronised:
-            self.desk.correct_times()  # of an earlier run in this boot, before the clock was set
+            self._correct_times()  # of an earlier run in this boot, before the clock was set
         if self.sender.place:
             self.mqtt.publish_retained("location", LocationReport(place=self.sender.place).to_json())
         self.clips.start()
@@ -178,9 +182,8 @@ class Daemon:
     def tick(self) -> bool:
         """The main thread's part, every five seconds or so. False when the recording has ended or a stage died."""
         self.watchdog.tick()
-        if self.clock.poll() and self.clock.synchronised:
-            corrected = self.desk.correct_times()
-            log.warning("the clock was set; %d earlier alerts were sent again with the right time", corrected)
+        if (self.clock.poll() or self._correcting) and self.clock.synchronised:
+            self._correct_times()
         if time.monotonic() >= self._prune_s:
             self._prune_s = time.monotonic() + PRUNE_EVERY_S
             self.outbox.prune(self.clock.now())
@@ -190,6 +193,15 @@ class Daemon:
             self.reporting.due_at_once = True
         self.reporting.tick()
         return not self._listening_over.is_set()
+
+    def _correct_times(self) -> None:
+        """Some of them; the others at the next ticks, at once: each is an fsync, and the watchdog waits."""
+        corrected = self.desk.correct_times(CORRECTED_AT_ONCE)
+        if corrected:
+            log.warning("the clock was set; %d earlier alerts were sent again with the right time", corrected)
+        self._correcting = corrected == CORRECTED_AT_ONCE
+        if self._correcting:
+            self.wake()
 
     @property
     def due_in_s(self) -> float:

@@ -83,9 +83,10 @@ class AlertDesk:
         for event in events:
             self._on_event(event)
 
-    def correct_times(self) -> int:
-        """Say again, with the time now known, what was said before the clock was synchronised. Returns how many."""
-        alerts = self._outbox.uncorrected(self._clock.now().boot_id)
+    def correct_times(self, limit: int = -1) -> int:
+        """Say again, with the time now known, what was said before the clock was synchronised: the oldest ``limit``, or
+        all. Returns how many."""
+        alerts = self._outbox.uncorrected(self._clock.now().boot_id, limit)
         for alert in alerts:
             corrected = {"onset": self._clock.correct(alert.onset), "clock_corrected": True}
             if alert.collapsed is not None:

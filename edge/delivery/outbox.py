@@ -116,11 +116,12 @@ class Outbox(ClipLedger):
         still_open = read_alerts(rows)
         return [self.put_alert(a.model_copy(update={"phase": "interrupted", "reason": reason})) for a in still_open]
 
-    def uncorrected(self, boot_id: str) -> list[Alert]:
-        """The last states of this boot's alerts from before its first synchronisation, oldest first."""
+    def uncorrected(self, boot_id: str, limit: int = -1) -> list[Alert]:
+        """The last states of this boot's alerts from before its first synchronisation, oldest first, up to
+        ``limit``."""
         rows = self._read(
-            "SELECT payload FROM alerts WHERE boot_id = ? AND synchronised = 0 AND phase != '' ORDER BY rowid",
-            (boot_id,),
+            "SELECT payload FROM alerts WHERE boot_id = ? AND synchronised = 0 AND phase != '' ORDER BY rowid LIMIT ?",
+            (boot_id, limit),
         )
         return read_alerts(rows)
 

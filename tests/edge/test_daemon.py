@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.daemon import Daemon
+from edge.audio.system_time import SystemTime
+from edge.daemon import CORRECTED_AT_ONCE, Daemon
 from edge.delivery.storage import Storage
 from edge.settings import EdgeSettings
 from edge.upkeep.watchdog import Watchdog
 from tests.edge.delivery.clip_parts import until
+from tests.edge.delivery.examples import alert, moment
 from tests.running import RunningDaemon, end_all
 
 RATE_HZ = 16_000
@@ -60,6 +62,26 @@ def test_a_stage_that_cannot_be_started_stops_those_before_it(tmp_path: Path, mo
     with pytest.raises(RuntimeError, match="new thread"):
         daemon.start()
     until(lambda: nothing_runs_but(before), 5, "the end of all stages")
+
+
+def test_months_of_alerts_get_the_right_time_bit_by_bit_so_that_the_watchdog_is_not_kept_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SystemTime, "synchronised", lambda self: True)
+    daemon = daemon_in(tmp_path)
+    boot_id, count = daemon.clock.boot_id, 2 * CORRECTED_AT_ONCE + 7
+    for number in range(count):
+        unset = moment(boot_id=boot_id, clock_synchronised=False)
+        daemon.outbox.put_alert(alert(f"a{number}", phase="end", onset=unset))
+    left = []
+    try:
+        daemon.start()
+        for _ in range(3):
+            left.append(len(daemon.outbox.uncorrected(boot_id)))
+            daemon.tick()
+    finally:
+        daemon.stop()
+    assert left == [CORRECTED_AT_ONCE + 7, 7, 0]
 
 
 TICK_FAILS = """
