@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from edge import __version__
 from edge.delivery.messages import Health, ModelName, Moment, Veto
 from edge.settings import EdgeSettings
@@ -142,17 +144,28 @@ class Reporter:
         problems += board_problems(values["throttled"], values["temperature_c"], values["battery_percent"])
         problems += _load_problems(values, settings, at)
         problems += _growing_problems(values, self.newest)
-        problems = sorted(set(problems))
-        return Health(
-            site=settings.site,
-            device=settings.device,
-            at=at,
-            uptime_s=self._monotonic_s() - self._started_s,
-            state=state_of(problems),
-            problems=problems,
-            version=__version__,
-            **{name: value for name, value in values.items() if value is not None},
-        )
+
+        def message() -> Health:
+            codes = sorted(set(problems))
+            return Health(
+                site=settings.site,
+                device=settings.device,
+                at=at,
+                uptime_s=self._monotonic_s() - self._started_s,
+                state=state_of(codes),
+                problems=codes,
+                version=__version__,
+                **{name: value for name, value in values.items() if value is not None},
+            )
+
+        try:
+            return message()
+        except ValidationError as error:
+            # A figure that no message can carry is a part in trouble, too.
+            for field in {str(one["loc"][0]) for one in error.errors()} & set(values):
+                log.error("health: %s is %r", field, values.pop(field))
+                problems.append(f"health:unanswered:{field}")
+            return message()
 
     def _ask_all(self) -> tuple[dict[str, Any], list[str]]:
         values: dict[str, Any] = {}

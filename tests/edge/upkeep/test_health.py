@@ -193,6 +193,13 @@ def test_a_part_that_fails_to_answer_is_named_and_the_rest_is_still_said(
     assert "database is locked" in caplog.text
 
 
+def test_a_figure_that_no_message_can_carry_is_left_out_and_named(tmp_path: Path) -> None:
+    one = reporter(tmp_path, thresholds=lambda: {"gun_shot": math.nan}, gaps=lambda: "many", overruns=lambda: 3)
+    health = one.report()
+    assert health.problems == ["health:unanswered:gaps", "health:unanswered:thresholds"]
+    assert (health.state, health.thresholds, health.gaps, health.overruns) == ("degraded", {}, 0, 3)
+
+
 @pytest.mark.parametrize("level", [-math.inf, math.nan])
 def test_perfect_silence_does_not_break_the_json(tmp_path: Path, level: float) -> None:
     health = reporter(tmp_path, level_dbfs=lambda: level).report()
