@@ -35,6 +35,8 @@ class UploadQueue:
         """Up to `BATCH` clips, oldest first."""
         asked = True if self._settings.metered.clips_on_request else None
         now_s = time.monotonic()
+        for alert_id in [one for one, at_s in list(self._later.items()) if at_s <= now_s]:
+            self._later.pop(alert_id, None)
         # With a budget, a small clip may fit that stands behind many large ones.
         metered = self._settings.metered.bytes_per_day is not None
         limit = -1 if metered else BATCH + len(self._later)

@@ -13,6 +13,8 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from edge.delivery import s3, storage
+from edge.delivery.budget import DailyBytes
+from edge.delivery.upload_queue import UploadQueue
 from tests.edge.delivery.clip_parts import until
 from tests.edge.delivery.examples import clip
 from tests.edge.delivery.yard import S3, Yard
@@ -214,6 +216,16 @@ def test_a_clip_that_the_storage_did_not_take_is_tried_again_as_soon_as_somebody
     assert yard.storage.request("a1") == ""
     until(lambda: yard.state("a1") == "uploaded", 5, "taken")
     yard.stop()
+
+
+def test_a_clip_that_was_put_off_is_forgotten_once_its_time_has_come(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "state", **S3)
+    queue = UploadQueue(yard.settings.storage, yard.outbox, DailyBytes(tmp_path / "sent.json", yard.clock, None))
+    for number in range(40):
+        queue.put_off(f"evicted-{number}")
+    yard.add("a1")
+    assert [row.clip.alert_id for row in queue.due()] == ["a1"]
+    until(lambda: queue.due() and not queue._later, 10, "their end: they would be asked for again, and more, for ever")
 
 
 @pytest.mark.parametrize("state", ["uploaded", "withheld", "evicted", "failed"])
