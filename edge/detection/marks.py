@@ -103,7 +103,7 @@ class Marks:
             return
         one = Marked(alert_id, label, self._network, score, at, np.asarray(embedding, np.float16))
         folder = book.folder / EMBEDDINGS
-        new = folder / f".{alert_id}.new"
+        new = folder / ".new"  # one name for all: on a full disk it stays behind
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Without an fsync: who marks an alert that a power cut took this of is told so.

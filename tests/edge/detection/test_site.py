@@ -262,6 +262,14 @@ def test_embeddings_of_alerts_are_bounded_over_restarts(tmp_path: Path) -> None:
         again.mark("unknown", is_false=True)
 
 
+def test_a_disk_that_does_not_take_embeddings_is_not_filled_with_halves_of_them(tmp_path: Path) -> None:
+    found = marks(tmp_path)
+    for number in range(5):
+        (tmp_path / "embeddings" / f"a{number}.json").mkdir(parents=True)  # what cannot be replaced by a file
+        found.keep(f"a{number}", "gun_shot", 0.9, "now", embedding(0)[:4])
+    assert len([path for path in (tmp_path / "embeddings").iterdir() if path.is_file()]) <= 1
+
+
 def test_embeddings_of_two_networks_are_never_mixed(tmp_path: Path) -> None:
     found = marks(tmp_path)
     found.keep("door", "gun_shot", 0.9, "now", embedding(1))
