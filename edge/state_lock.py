@@ -1,5 +1,7 @@
 """One daemon per state folder: whoever runs holds a lock on it, and others can ask."""
 
+import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -15,11 +17,18 @@ class AlreadyRunningError(RuntimeError):
 def hold(state_dir: Path) -> TextIO:
     """Take the lock; it is held until the file is closed or the process ends, however it ends (flock(2)).
 
+    A disk that is full or has become read-only is no obstacle where a daemon ran before: alerts go out from memory.
+
     Raises:
         AlreadyRunningError: another process holds it; the text names its process id.
         OSError: the folder cannot be written.
     """
-    lock = (state_dir / NAME).open("a+")
+    try:
+        lock = (state_dir / NAME).open("a+")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT) or not (state_dir / NAME).exists():
+            raise
+        lock = (state_dir / NAME).open()
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -29,9 +38,9 @@ def hold(state_dir: Path) -> TextIO:
         raise AlreadyRunningError(
             f"{state_dir} is in use by process {owner}; stop it or choose another state_dir"
         ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    with contextlib.suppress(OSError):  # only for the text above
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), str(os.getpid()).encode())
     return lock
 
 

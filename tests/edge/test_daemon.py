@@ -1,5 +1,7 @@
 """A daemon that cannot be whole is none: what fails while it is put together leaves nothing behind that listens."""
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from edge.upkeep.watchdog import Watchdog
 from tests.edge.delivery.clip_parts import until
 from tests.edge.delivery.examples import alert, moment
 from tests.running import RunningDaemon, end_all
+from tests.servers import missing
 
 RATE_HZ = 16_000
 
@@ -111,3 +114,31 @@ def test_a_failure_in_the_main_loop_ends_the_process_in_good_order_and_with_an_e
         assert not (running.state_dir / "outbox.sqlite3-wal").exists(), "the outbox was not closed"
     finally:
         end_all()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("harm", ["mount -o remount,ro {card}", "dd if=/dev/zero of={card}/others bs=4k 2>/dev/null"])
+def test_a_card_that_became_read_only_or_full_does_not_keep_the_daemon_from_starting_again(
+    tmp_path: Path, harm: str
+) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0:
+        missing("unshare with user namespaces")
+    card = tmp_path / "card"
+    card.mkdir()
+    running = RunningDaemon(
+        tmp_path,
+        {
+            "state_dir": str(card),
+            "audio": {"source": "file", "location": str(recording(tmp_path)), "ring_s": 15.0},
+            "mqtt": {"host": "127.0.0.1", "port": 9},
+        },
+    )
+    daemon = f"{sys.executable} -m edge run --config {running.config} 2>&1 & sleep 0.2; until grep -q 'first window'"
+    once = daemon + " {log} || ! kill -0 $!; do sleep 0.1; done; kill $!; wait $!"
+    logs = [tmp_path / "before.log", tmp_path / "after.log"]
+    first, second = (f"( {once.format(log=log)} ) > {log}" for log in logs)
+    mount = f"mount -t tmpfs -o size=20m tmpfs {card}; {first}; {harm.format(card=card)}; {second}"
+    subprocess.run(["unshare", "-rm", "sh", "-c", mount], timeout=120, check=False)
+    assert "first window scored" in logs[0].read_text()
+    said = logs[1].read_text()
+    assert "first window scored" in said and "going on from memory" in said, said
