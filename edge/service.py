@@ -161,12 +161,15 @@ def _reload(daemon: Daemon, config: Path | None, signals: _Signals) -> Daemon:
     daemon.stop()
     try:
         fresh = Daemon(settings, watchdog, signals.wake, time.monotonic(), reloaded=True)
-    except (SourceError, NoModelError, OSError) as error:
-        log.error("the new configuration cannot be started, the old one goes on: %s", error)
+        fresh.start()
+    except Exception as error:
+        # A bug among them: to end here would start the new configuration again, and again.
+        told = isinstance(error, (SourceError, NoModelError, OSError))
+        log.error("the new configuration cannot be started, the old one goes on: %s", error, exc_info=not told)
         fresh = Daemon(old, watchdog, signals.wake, time.monotonic(), reloaded=True)
         fresh.reporting.configuration_refused = True
+        fresh.start()
     logging.getLogger().setLevel(fresh.settings.log_level.upper())
-    fresh.start()
     heap.settle()
     watchdog.ready("listening")
     log.info("reloaded")

@@ -5,14 +5,20 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
+from edge import heap
 from edge.audio.system_time import SystemTime
 from edge.daemon import CORRECTED_AT_ONCE, Daemon
 from edge.delivery.storage import Storage
+from edge.reporting import problems
+from edge.service import _reload
 from edge.settings import EdgeSettings
 from edge.upkeep.watchdog import Watchdog
 from tests.edge.delivery.clip_parts import until
@@ -85,6 +91,35 @@ def test_months_of_alerts_get_the_right_time_bit_by_bit_so_that_the_watchdog_is_
     finally:
         daemon.stop()
     assert left == [CORRECTED_AT_ONCE + 7, 7, 0]
+
+
+@pytest.mark.parametrize("where", ["__init__", "start"])
+def test_where_a_new_configuration_runs_into_a_bug_the_old_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    config = tmp_path / "edge.yaml"
+    right = getattr(Storage, where)
+
+    def fails_for_the_new(self: Storage, *arguments: Any) -> None:
+        whole = arguments[0] if arguments else self._settings
+        if whole.device == "birch":
+            fails()
+        right(self, *arguments)
+
+    monkeypatch.setattr(Storage, where, fails_for_the_new)
+    daemon = daemon_in(tmp_path)
+    tree = {**daemon.settings.model_dump(mode="json", exclude_unset=True), "device": "birch"}
+    config.write_text(yaml.safe_dump(tree))
+    signals: Any = SimpleNamespace(wake=lambda: None)
+    try:
+        daemon.start()
+        daemon = _reload(daemon, config, signals)
+        assert daemon.settings.device == "device"
+        assert "configuration:refused" in problems(daemon)
+        until(lambda: daemon.detector.windows, 10, "a window")
+    finally:
+        daemon.stop()
+        heap.unsettle()
 
 
 TICK_FAILS = """
