@@ -21,6 +21,7 @@ from edge.audio.logmel import SAMPLE_RATE_HZ, log_mel
 from trainer.augmentation.field import in_the_field
 from trainer.augmentation.mixing import random_of, read_clip
 from trainer.data.clip import Clip
+from trainer.learning.renderings import MADE_M
 from trainer.processes import Failure, over_processes
 
 SHOT, SPEECH = "gun_shot", "speech"
@@ -34,13 +35,13 @@ class BankPlan:
     """What is rendered, and how often."""
 
     seed: int = 1
-    of_clips: int = 3
+    of_clips: int = 5
     """Renderings of each clip; the first is the clip as it is."""
-    of_shots: int = 12
+    of_shots: int = 30
     """Renderings of each clip of a shot: there are few."""
-    of_synthetic: int = 40
+    of_synthetic: int = 80
     """Draws of each kind of synthesised sound."""
-    of_synthetic_shots: int = 150
+    of_synthetic_shots: int = 600
     """Draws of each kind of gun."""
     of_voices: int = 320
     """Draws of each kind of synthesised voices."""
@@ -207,7 +208,7 @@ def _voices(kind: str, seconds: float, random: np.random.Generator) -> NDArray[n
 def _synthetic_shots(kind: str, seconds: float, random: np.random.Generator) -> NDArray[np.float32]:
     from trainer.synthesis.guns import drawn_shot
 
-    distance_m = float(np.exp(random.uniform(np.log(20), np.log(1000))))
+    distance_m = float(np.exp(random.uniform(*np.log(MADE_M))))
     shot = drawn_shot(kind, distance_m, SAMPLE_RATE_HZ, random)
     waveform = np.zeros(max(len(shot), round(seconds * SAMPLE_RATE_HZ)), np.float32)
     at = int(random.integers(len(waveform) - len(shot) + 1))

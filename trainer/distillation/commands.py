@@ -39,6 +39,9 @@ def distill(
     hours: Annotated[float, typer.Option(min=0.01, help="Of mixes to hear.")] = 360.0,
     minutes: Annotated[float, typer.Option(min=1.0, help="At most so long.")] = 600.0,
     threads: Annotated[int, typer.Option(min=1, help="Of the learner; mixing and teaching take a core beside it.")] = 1,
+    onward: Annotated[
+        Path | None, typer.Option(help="A checkpoint.npz of a student taught on other sounds: it is taught on.")
+    ] = None,
 ) -> None:
     """Teach a narrow network what YAMNet knows, on mixes of recordings that may ship and of made sounds (hours).
 
@@ -52,9 +55,8 @@ def distill(
         needed("torch")
         from trainer.distillation.distilling import Request, distil
 
-        told = distil(
-            Request(data, yamnet, out, work, width, hours, minutes, threads), lambda text: typer.echo(text, err=True)
-        )
+        wanted = Request(data, yamnet, out, work, width, hours, minutes, threads, onward)
+        told = distil(wanted, lambda text: typer.echo(text, err=True))
     except (MissingExtraError, GraphError, OSError, ValueError, RuntimeError) as error:
         fail("distill", str(error))
     typer.echo(told)

@@ -36,6 +36,7 @@ class Request:
     hours: float
     minutes: float
     threads: int
+    onward: Path | None = None
 
 
 def distil(wanted: Request, say: Callable[[str], None]) -> str:
@@ -60,7 +61,8 @@ def distil(wanted: Request, say: Callable[[str], None]) -> str:
         heard_h = so_far.windows * WINDOW_S / 3600
         say(f"{heard_h:6.1f} h of mixes in {so_far.seconds / 60:.0f} min: {losses}")
 
-    student = teach(bank, folder, wanted.yamnet, plan, wanted.work / f"student-{bank.digest}", tell, wanted.threads)
+    out = wanted.work / f"student-{bank.digest}"
+    student = teach(bank, folder, wanted.yamnet, plan, out, tell, wanted.threads, onward=wanted.onward)
     network = student.network()
     mixes = Mixer(bank, 77).draw(CALIBRATION + 200).patches
     content = backbone_of_network(network, classes, mixes[:CALIBRATION])

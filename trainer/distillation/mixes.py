@@ -52,7 +52,7 @@ class Mixer:
                 # Each kind of made ones as often as all recorded ones: those are few.
                 groups["voice"].setdefault(one.recording if one.synthetic else "recorded", []).append(number)
             if one.label == SHOT:
-                # Synthesised shots have a group of their own: one in five, and without a label.
+                # Synthesised shots have a group of their own: one in five.
                 groups["shot"].setdefault("synthetic" if one.synthetic else "", []).append(number)
             elif one.label in CONTINUOUS - {SPEECH}:
                 groups["other"].setdefault(one.label, []).append(number)
@@ -87,7 +87,6 @@ class Mixer:
         if kind == "bed":
             return bed, self.labels.index(self._bank.sounds[bed_number].label)
         number = self._pick(self._groups[kind], "")
-        sound = self._bank.sounds[number]
         front, has_loudest = self._slice(number, kind not in {"other", "voice"})
         snr_db = float(random.uniform(*SNR_DB))
         if random.random() < 0.1:  # alone, as on a clean recording
@@ -97,8 +96,8 @@ class Mixer:
             gain = ratio * 10 ** (snr_db / 10)
             # The louder one stays as it is in the bank, at a peak of full scale, so that nothing is above it.
             mixed = bed * np.float32(min(1, 1 / gain)) + front * np.float32(min(1, gain))
-        clear = has_loudest and snr_db >= CLEAR_ABOVE_DB and not (sound.synthetic and sound.label == SHOT)
-        return mixed, self.labels.index(sound.label) if clear else UNCLEAR
+        clear = has_loudest and snr_db >= CLEAR_ABOVE_DB
+        return mixed, self.labels.index(self._bank.sounds[number].label) if clear else UNCLEAR
 
     def _pick(self, group: dict[str, list[int]], favourite: str) -> int:
         """A sound of a label that is drawn first, so that common labels do not drown the rare; half of the time the

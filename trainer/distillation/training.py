@@ -31,6 +31,9 @@ from trainer.distillation.mixes import UNCLEAR, Mixer
 from trainer.distillation.student import Student
 from trainer.distillation.teacher import Lesson, Teacher
 
+LABELS = frozenset({"head.4.weight", "head.4.bias"})
+"""In a checkpoint: the small head's last layer, one row a label of the bank."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -46,9 +49,11 @@ class Plan:
     batch: int = 256
     rate: float = 3e-3
     """Highest learning rate; it rises for a twentieth of the way, then falls as half a cosine."""
+    onward_rate: float = 2e-3
+    """The same for a student that was taught before."""
     decay: float = 1e-4
-    label_share: float = 0.5
-    """Weight of the label's cross-entropy; the teacher's words have 1 each."""
+    label_share: float = 1.0
+    """Weight of the label's cross-entropy; the teacher's words have 1 each, too."""
     voice_weight: float = 8.0
     """Of each class of voices among the logits; the others have 1."""
     voice_share: float = 1.0
@@ -94,11 +99,12 @@ class Pupil(nn.Module):
 
 def teach(
     bank: Bank, folder: Path, yamnet: Path, plan: Plan, out: Path, progress: Callable[[Progress], None],
-    threads: int = 1, device: str = "cpu",
+    threads: int = 1, device: str = "cpu", onward: Path | None = None,
 ) -> Student:  # fmt: skip
     """Teach a student and return it, in evaluation mode. ``folder`` is where ``bank`` lies; ``out`` holds checkpoints.
+    ``onward``: a checkpoint of another bank, whose student is taught on.
 
-    Raises OSError, GraphError; RuntimeError if a teaching process ends.
+    Raises OSError, GraphError; RuntimeError if a teaching process ends; ValueError: ``onward`` has another shape.
     """
     torch.manual_seed(plan.seed)
     torch.set_num_threads(threads)
@@ -111,9 +117,14 @@ def teach(
     pupil = pupil.to(memory_format=torch.channels_last)
     _start_at_the_mean(pupil, said)
     done, before_s = _resume(pupil, out / "checkpoint.npz")
+    rate = plan.rate
+    if onward is not None:
+        rate = plan.onward_rate
+        if not done:
+            _go_on(pupil, onward)
     voices, weights = _voices(yamnet, plan)
     weights = weights.to(device)
-    optimiser = torch.optim.AdamW(pupil.parameters(), plan.rate, weight_decay=plan.decay)
+    optimiser = torch.optim.AdamW(pupil.parameters(), rate, weight_decay=plan.decay)
     spread = {
         name: torch.from_numpy(_spread(getattr(said, name))).to(device) for name in ("logits", "embedding", "hints")
     }
@@ -124,7 +135,7 @@ def teach(
     part = max(done / plan.windows, before_s / 60 / plan.minutes)
     while part < 1:
         for group in optimiser.param_groups:
-            group["lr"] = plan.rate * _schedule(part)
+            group["lr"] = rate * _schedule(part)
         said_of = {name: torch.from_numpy(getattr(said, name)).to(device) for name in spread}
         logits, embedding, hints, own = pupil(torch.from_numpy(patches).to(device))
         losses = {
@@ -241,3 +252,14 @@ def _resume(pupil: Pupil, path: Path) -> tuple[int, float]:
         state = {name: torch.from_numpy(file[name]) for name in file.files if name not in {"done", "seconds"}}
         pupil.load_state_dict(state)
         return int(file["done"]), float(file["seconds"])
+
+
+def _go_on(pupil: Pupil, checkpoint: Path) -> None:
+    """Take over all but the small head's last layer, which knows labels of its own bank."""
+    mine = pupil.state_dict()
+    with np.load(checkpoint, allow_pickle=False) as file:
+        state = {name: torch.from_numpy(file[name]) for name in file.files if name in mine and name not in LABELS}
+    other = sorted(name for name in state if state[name].shape != mine[name].shape)
+    if missing := sorted(set(mine) - set(state) - LABELS) + other:
+        raise ValueError(f"{checkpoint} holds no student of this shape ({missing[0]} is missing or of another shape)")
+    pupil.load_state_dict(state, strict=False)
