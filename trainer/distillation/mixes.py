@@ -18,8 +18,9 @@ BACKGROUND = "background"
 UNCLEAR = -1
 BEDS = frozenset({BACKGROUND, "rain", "wind", "crickets", "insects", "sea_waves", "chirping_birds", "engine", SPEECH})
 """Labels of sounds that others are mixed over."""
-SHARES = {"shot": 0.28, "impulse": 0.3, "voice": 0.14, "other": 0.2}
-"""How often a mix holds each; the rest are beds alone."""
+SHARES = {"shot": 0.28, "impulse": 0.15, "made": 0.18, "voice": 0.14, "other": 0.17}
+"""How often a mix holds each: shots, short sounds that were recorded and that were made, voices, what goes on; the rest
+are beds alone."""
 CONTINUOUS = BEDS | {"chainsaw", "helicopter", "siren", "frog", "jackhammer", "casual"}
 SNR_DB = (-5.0, 30.0)
 LOUDEST_FRAMES = 20
@@ -56,6 +57,8 @@ class Mixer:
                 groups["shot"].setdefault("synthetic" if one.synthetic else "", []).append(number)
             elif one.label in CONTINUOUS - {SPEECH}:
                 groups["other"].setdefault(one.label, []).append(number)
+            elif one.label != SPEECH and one.synthetic:
+                groups["made"].setdefault(one.recording, []).append(number)  # by kind: a label may have several
             elif one.label != SPEECH:
                 groups["impulse"].setdefault(one.label, []).append(number)
             if one.label in BEDS:
