@@ -21,10 +21,10 @@ from edge.audio.logmel import SAMPLE_RATE_HZ, log_mel
 from trainer.augmentation.field import in_the_field
 from trainer.augmentation.mixing import random_of, read_clip
 from trainer.data.clip import Clip
-from trainer.learning.renderings import MADE_M
+from trainer.data.labels import SHOT, SPEECH
+from trainer.learning.made import SHOTS_M
 from trainer.processes import Failure, over_processes
 
-SHOT, SPEECH = "gun_shot", "speech"
 LONGEST_S = 12.0
 """Of a rendering: a random piece of what is longer."""
 SHORTEST_S = 1.1
@@ -208,7 +208,7 @@ def _voices(kind: str, seconds: float, random: np.random.Generator) -> NDArray[n
 def _synthetic_shots(kind: str, seconds: float, random: np.random.Generator) -> NDArray[np.float32]:
     from trainer.synthesis.guns import drawn_shot
 
-    distance_m = float(np.exp(random.uniform(*np.log(MADE_M))))
+    distance_m = float(np.exp(random.uniform(*np.log(SHOTS_M))))
     shot = drawn_shot(kind, distance_m, SAMPLE_RATE_HZ, random)
     waveform = np.zeros(max(len(shot), round(seconds * SAMPLE_RATE_HZ)), np.float32)
     at = int(random.integers(len(waveform) - len(shot) + 1))

@@ -13,9 +13,10 @@ from edge.detection import audioset
 from edge.detection.waveform_yamnet import read_labels
 from trainer.data.catalogue import Catalogue
 from trainer.data.clip import Clip
+from trainer.data.labels import SHOT
 from trainer.data.licences import split_by_licence
 from trainer.data.split import part_of
-from trainer.distillation.bank import SHOT, BankPlan, make_bank
+from trainer.distillation.bank import BankPlan, make_bank
 from trainer.distillation.export import backbone_of_network, parity
 from trainer.distillation.mixes import Mixer
 from trainer.distillation.training import Plan, Progress, teach

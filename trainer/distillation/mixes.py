@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.logmel import LOG_OFFSET, MEL_BANDS, PATCH_FRAMES
-from trainer.distillation.bank import SHOT, SPEECH, Bank
+from trainer.data.labels import BACKGROUND, SHOT, SPEECH
+from trainer.distillation.bank import Bank
 
-BACKGROUND = "background"
 UNCLEAR = -1
 BEDS = frozenset({BACKGROUND, "rain", "wind", "crickets", "insects", "sea_waves", "chirping_birds", "engine", SPEECH})
 """Labels of sounds that others are mixed over."""

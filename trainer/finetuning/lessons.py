@@ -18,8 +18,9 @@ from converters.network import Network
 from edge.detection.graph import Graph
 from trainer.augmentation.mixing import random_of
 from trainer.data.clip import Clip
+from trainer.data.labels import SHOT
 from trainer.data.split import part_of
-from trainer.distillation.bank import SHOT, Bank, BankPlan, make_bank
+from trainer.distillation.bank import Bank, BankPlan, make_bank
 from trainer.distillation.mixes import UNCLEAR, Mixer
 from trainer.learning.learner import LearningError
 

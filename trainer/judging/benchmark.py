@@ -23,11 +23,12 @@ import numpy as np
 from edge.audio.logmel import SAMPLE_RATE_HZ
 from edge.digest import sha256_of
 from trainer.data.clip import Clip
+from trainer.data.labels import BACKGROUND, SHOT
 from trainer.data.split import part_of
 from trainer.judging.sounds import LEAD_S as OWN_NOISE_S
 from trainer.judging.sounds import LISTED, Shot, Sound, SoundError, Sounds, read_sounds, write_list
 from trainer.learning.learner import AMBIGUOUS, CITY
-from trainer.learning.renderings import BACKGROUND, LEAD_S, SHOT, TAIL_S, Spec, judged, judged_at, render
+from trainer.learning.renderings import LEAD_S, TAIL_S, Spec, judged, judged_at, render
 from trainer.processes import Failure, over_processes
 from trainer.progress import Progress, silent
 

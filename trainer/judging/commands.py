@@ -35,8 +35,8 @@ def make(
     """Render recordings of one part over ambience of that part: shots at 20, 10, 5 and 0 dB, other sounds at 15 dB."""
     from trainer.data.adding import add
     from trainer.data.catalogue import Catalogue
+    from trainer.data.labels import SHOT
     from trainer.judging.benchmark import in_part, specs_of, write_sounds
-    from trainer.learning.renderings import SHOT
     from trainer.progress import bars
 
     with _clear_errors("make"), bars() as progress:

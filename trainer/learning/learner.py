@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.augmentation.mixing import random_of
+from trainer.data.labels import BACKGROUND, SHOT
 from trainer.embedding.embedder import Embedder
 from trainer.embedding.track import Job
 from trainer.judging.events import Judged, confirmed, false_alarms_per_hour, threshold_at
 from trainer.learning.perceptron import Classifier, Recipe, balance, fit, margins
-from trainer.learning.renderings import BACKGROUND, SHOT, Spec, render
+from trainer.learning.renderings import Spec, render
 from trainer.learning.windows import chosen_for
 from trainer.processes import Failure, over_processes
 from trainer.progress import Progress

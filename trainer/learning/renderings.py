@@ -1,4 +1,4 @@
-"""What is learned from and judged on: clips as they are, in the field, and over beds of their own fold; and made shots.
+"""What is learned from and judged on: clips as they are, in the field, and over beds of their fold; and made sounds.
 
 A `Spec` says all about a rendering in plain values: it is the key under which its embeddings are kept, and what
 worker processes get. ``render`` makes it.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.logmel import SAMPLE_RATE_HZ
-from trainer.augmentation.field import DEVICE, WAY, drawn, in_the_field
+from trainer.augmentation.field import DEVICE, WAY, Effect, drawn, in_the_field
 from trainer.augmentation.mixing import (
     Rendering,
     bed,
@@ -24,11 +24,12 @@ from trainer.augmentation.mixing import (
     remembered,
 )
 from trainer.data.clip import Clip
+from trainer.data.labels import BACKGROUND, SHOT
+from trainer.learning.made import Made, waveform_of
 
 VERSION = {"plain": 4, "field": 4, "made": 1, "judged": 3}
 """Counted up when renderings of a kind change, or which of their windows are chosen: what the cache holds is then
 computed anew."""
-SHOT, BACKGROUND = "gun_shot", "background"
 SNR_DB = (-3.0, 30.0)
 """Of what is learned from."""
 PLAIN_SNR_DB = 45.0
@@ -45,11 +46,7 @@ JUDGED_DB = {SHOT: (20.0, 10.0, 5.0, 0.0)}
 OTHERS_DB = (15.0,)
 NOT_BURST = frozenset({"burst"})
 ONLY_BURST = {"burst": WAY["burst"]}
-"""Of its way: made shots bring their own distance and forest."""
-MADE = 0.28
-"""Made shots for each rendering of a recorded one. What the few guns of a collection have in common, such as the
-microphone, is less of a hint then (docs/adr/0021)."""
-MADE_M = (20.0, 600.0)
+"""Of the way of made shots: they bring their own distance and forest."""
 
 Kind = Literal["plain", "field", "made", "judged"]
 
@@ -86,25 +83,21 @@ def render(spec: Spec) -> Rendering:
     """The sound of a spec. Raises OSError, soundfile's errors."""
     random = random_of(spec.seed, spec.recording, spec.path.name, spec.kind, spec.number, spec.snr_db)
     if spec.kind == "made":
-        return _made(spec, random)
+        return _in_the_field(waveform_of(spec.path.name, random), spec, random)
     waveform = remembered(spec.path)
     if spec.kind == "judged":
         return _judged(waveform, spec, random)
     piece = _piece(waveform, random)
     if spec.kind == "plain":
         return _plain(piece, spec, random)
-    without = _left_out(spec)
-    # What the microphone does to a sound it does to the bed as well, so that only comes after mixing.
-    piece = in_the_field(piece, _of(spec, "way"), without, WAY)[: round(2 * PIECE_S * SAMPLE_RATE_HZ)]
-    return _over_its_bed(piece, spec, random)
+    return _in_the_field(piece, spec, random)
 
 
 def effects_of(spec: Spec) -> frozenset[str]:
     """The effects of the field that ``render`` applies."""
     if spec.kind not in ("field", "made"):
         return frozenset()
-    way = WAY if spec.kind == "field" else ONLY_BURST
-    return (drawn(_of(spec, "way"), way) | drawn(_of(spec, "device"), DEVICE)) - _left_out(spec)
+    return (drawn(_of(spec, "way"), _way(spec)) | drawn(_of(spec, "device"), DEVICE)) - _left_out(spec)
 
 
 def judged_at(label: str) -> Sequence[float]:
@@ -114,10 +107,10 @@ def judged_at(label: str) -> Sequence[float]:
 
 def learned(
     clips: Iterable[Clip], beds: Mapping[int, Sequence[Clip]], fold_of: Mapping[str, int], variants: int, of_shots: int,
-    seed: int, without: frozenset[str] = frozenset(), made: Iterable[str] = (),
+    seed: int, without: frozenset[str] = frozenset(), made: Iterable[Made] = (),
 ) -> Iterator[Spec]:  # fmt: skip
     """Specs to learn from: each clip as it is, and ``variants`` times in the field (``of_shots`` times for shots), over
-    beds of its recording's own fold; and ``made`` shots, by name, which have a fold, too. What none of the effects
+    beds of its recording's own fold; and ``made`` sounds, whose names have a fold, too. What none of the effects
     ``without`` was drawn for is the same rendering, with the same key, as with all of them."""
     groups = {fold: _group(beds, fold) for fold in set(fold_of.values())}
     for clip in clips:
@@ -128,19 +121,10 @@ def learned(
                 "field", clip.path, clip.sha256, clip.label, clip.recording, number, 0.0, below, group, seed=seed
             )
             yield _without(spec, without)
-    for number, name in enumerate(made):
-        below, group = groups[fold_of[name]]
-        spec = Spec("made", Path(name.split()[1]), "made", SHOT, name, number, 0.0, below, group, seed=seed)
+    for one in made:
+        below, group = groups[fold_of[one.name]]
+        spec = Spec("made", Path(one.kind), "made", one.label, one.name, one.number, 0.0, below, group, seed=seed)
         yield _without(spec, without)
-
-
-def made_shots(clips: Iterable[Clip], of_shots: int) -> list[str]:
-    """Names of the made shots to learn beside those of ``clips``, of each kind of gun as many."""
-    from trainer.synthesis.guns import KINDS
-
-    recorded = sum(clip.label == SHOT for clip in clips) * (1 + of_shots)
-    kinds = list(KINDS)
-    return [f"made {kinds[number % len(kinds)]} {number}" for number in range(round(MADE * recorded))]
 
 
 def judged(
@@ -183,14 +167,14 @@ def _over_its_bed(piece: NDArray[np.float32], spec: Spec, random: np.random.Gene
     return Rendering(heard, mixed.clean)
 
 
-def _made(spec: Spec, random: np.random.Generator) -> Rendering:
-    """A gun of the kind that ``spec.path`` names, at a distance that is drawn, log-uniform."""
-    from trainer.synthesis.guns import drawn_shot
+def _in_the_field(waveform: NDArray[np.float32], spec: Spec, random: np.random.Generator) -> Rendering:
+    # What the microphone does to a sound it does to the bed as well, so that only comes after mixing.
+    far = in_the_field(waveform, _of(spec, "way"), _left_out(spec), _way(spec))
+    return _over_its_bed(far[: round(2 * PIECE_S * SAMPLE_RATE_HZ)], spec, random)
 
-    distance_m = float(np.exp(random.uniform(*np.log(MADE_M))))
-    shot = drawn_shot(spec.path.name, distance_m, SAMPLE_RATE_HZ, random)[: round(PIECE_S * SAMPLE_RATE_HZ)]
-    shot = in_the_field(shot, _of(spec, "way"), _left_out(spec), ONLY_BURST)
-    return _over_its_bed(shot, spec, random)
+
+def _way(spec: Spec) -> Mapping[str, Effect]:
+    return ONLY_BURST if spec.kind == "made" and spec.label == SHOT else WAY
 
 
 def _left_out(spec: Spec) -> frozenset[str]:

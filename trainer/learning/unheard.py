@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from converters.backbone_file import HEARD_DIGITS, Backbone
 from trainer.data.clip import Clip
+from trainer.data.labels import SHOT
 from trainer.judging.events import Judged, threshold_at
 from trainer.learning.learner import HOP_S, RELEASE_BELOW, Heard, of_the_field
-from trainer.learning.renderings import SHOT
 
 EVENTS = (3, 5, 10)
 """Events in what was not heard, at the rates where the two are compared."""

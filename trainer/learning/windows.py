@@ -11,7 +11,7 @@ IMPULSIVE = frozenset({
     "gun_shot", "explosion", "dog_bark", "person_sneeze", "coughing", "door_wood_knock", "clapping", "footsteps",
     "glass_breaking", "fireworks", "mouse_click", "keyboard_typing", "can_opening", "water_drops", "hammering", "metal",
     "door_slam", "twig_snap", "woodpecker", "wood_chopping", "branch_fall", "stones", "whip", "popping", "pneumatic",
-    "backfire", "clicks", "dishes", "bottles", "ball", "hoofs", "housing",
+    "backfire", "clicks", "dishes", "bottles", "ball", "hoofs", "housing", "other_impulse",
 })  # fmt: skip
 """Labels of sounds that are moments; others last."""
 MOST = {"gun_shot": 8, "background": 12}

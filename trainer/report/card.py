@@ -115,7 +115,8 @@ def _licences(training: Mapping[str, Any]) -> str:
             rows = "\n".join(f"| {_cell(str(name))} | {count} |" for name, count in found.items())
             parts.append(f"| {head} | clips |\n|---|---|\n{rows}\n")
     if made := training.get("made_shots"):
-        parts.append(f"Beside them {made} shots that were computed from physics, not recorded.\n")
+        others = training.get("made_others", 0)
+        parts.append(f"Beside them {made} shots and {others} other sounds, computed from physics, not recorded.\n")
     refused = training.get("refused_by_licence")
     if refused:
         parts.append(f"{refused} clips were left out: their licence does not permit a model that ships.\n")

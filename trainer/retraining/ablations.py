@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.augmentation.field import FIELD
+from trainer.data.labels import SHOT
 from trainer.judging.events import Judged, events, threshold_at
 from trainer.judging.metrics import RATES_PER_HOUR, Ablation
 from trainer.judging.statistics import LEVEL, Interval
 from trainer.learning.learner import HOP_S, RELEASE_BELOW, Decided, Heard, of_the_field
-from trainer.learning.renderings import SHOT
 from trainer.retraining.telling import Telling
 
 ROUNDS = 1000

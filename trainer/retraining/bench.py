@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from edge.settings import DetectionSettings
 from trainer.data.clip import Clip
+from trainer.data.labels import SHOT
 from trainer.judging.benchmark import digest_of as digest_of_specs
 from trainer.judging.benchmark import specs_of, write_sounds
 from trainer.judging.evaluate import JudgedFile, evaluate_heard
@@ -14,7 +15,6 @@ from trainer.judging.hearing import Listened, listen_to_all, seconds_of
 from trainer.judging.metrics import Metrics
 from trainer.judging.sounds import SoundError, Sounds
 from trainer.learning.learner import of_the_field
-from trainer.learning.renderings import SHOT
 from trainer.retraining.crossfit import folds_of, judged_specs
 from trainer.retraining.kept import Kept, digest_of
 from trainer.retraining.material import Material

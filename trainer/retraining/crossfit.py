@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from converters.head import Head, in_steps
 from trainer.data.clip import Clip
+from trainer.data.labels import BACKGROUND, SHOT
 from trainer.data.split import fold_of
 from trainer.embedding.embedder import Embedder
 from trainer.judging.benchmark import once_without_bed
 from trainer.judging.events import Judged
 from trainer.learning.learner import FOLDS, NEUTRAL, Fitted, Heard, hear, learn, table_of
+from trainer.learning.made import made_beside
 from trainer.learning.perceptron import Classifier, Recipe, hidden_for
 from trainer.learning.reading import Reading
-from trainer.learning.renderings import BACKGROUND, SHOT, Spec, judged, learned, made_shots
+from trainer.learning.renderings import Spec, judged, learned
 from trainer.learning.unheard import as_if_unheard, known_too_well
 from trainer.retraining.fitted_arrays import arrays_of, fitted_of
 from trainer.retraining.kept import Arrays, Kept, digest_of
@@ -74,8 +76,8 @@ def cross_fitted(
         LearningError: there is not enough to learn from.
         EmbeddingError, StoreError, ClusterError, OSError.
     """
-    made = made_shots(clips, request.of_shots)
-    folds = folds_of(clips) | {name: fold_of(name, FOLDS) for name in made}
+    made = made_beside(clips, request.of_shots)
+    folds = folds_of(clips) | {one.name: fold_of(one.name, FOLDS) for one in made}
     asked = request.variants, request.of_shots, request.seed
     learned_from = list(learned(clips, _beds(clips, folds), folds, *asked, without, made))
     recipe, scales = Recipe(hidden_for(embedder.width), seed=request.seed), reading.scales()

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from trainer.data.labels import SHOT
 from trainer.judging.events import events
 from trainer.judging.metrics import Quantisation
 from trainer.judging.statistics import difference_by_recording
 from trainer.learning.learner import FOLDS, HOP_S, RELEASE_BELOW, Decided, Fitted, Heard, decide
 from trainer.learning.perceptron import Classifier
-from trainer.learning.renderings import SHOT
 from trainer.retraining.kept import Arrays
 
 PARTS = ("weights", "biases", "hidden_weights", "hidden_biases")

@@ -12,6 +12,7 @@ from converters.head_file import About, Weights
 from edge.detection.model_file import Decision, Role
 from edge.detection.site_rules import VetoRule
 from trainer.data.clip import Clip
+from trainer.data.labels import BACKGROUND, SHOT
 from trainer.embedding.embedder import Embedder
 from trainer.judging.evaluate import PROMISED
 from trainer.judging.events import false_alarms_per_hour, recall
@@ -20,7 +21,6 @@ from trainer.judging.sites import BACKGROUND_RULE, AtSites, at_sites
 from trainer.learning.learner import FOLDS, HOP_S, RELEASE_BELOW, Decided, Heard, decide, of_the_field
 from trainer.learning.perceptron import Classifier
 from trainer.learning.reading import Reading
-from trainer.learning.renderings import BACKGROUND, SHOT
 from trainer.retraining.crossfit import SCALE, CrossFitted, cross_fitted, folds_of, neutral_among
 from trainer.retraining.fitted_arrays import quantisation_of
 from trainer.retraining.kept import Kept

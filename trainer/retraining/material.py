@@ -10,9 +10,9 @@ from trainer.data.bucket import bucket_name, download
 from trainer.data.catalogue import Catalogue, CatalogueError
 from trainer.data.clip import Clip
 from trainer.data.decoding import one_line
+from trainer.data.labels import BACKGROUND, SHOT
 from trainer.data.licences import OWN, split_by_licence
 from trainer.data.split import part_of
-from trainer.learning.renderings import BACKGROUND, SHOT
 from trainer.retraining.kept import digest_of
 from trainer.retraining.pieces import LONGEST_S, in_pieces
 from trainer.retraining.request import Licence, Request

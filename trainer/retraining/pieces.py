@@ -19,7 +19,7 @@ from edge.audio.logmel import SAMPLE_RATE_HZ
 from edge.durable import commit_bytes, make_folder
 from trainer.data.clip import Clip
 from trainer.data.decoding import blocks
-from trainer.learning.renderings import BACKGROUND
+from trainer.data.labels import BACKGROUND
 from trainer.progress import Progress, silent
 
 LONGEST_S = 60.0

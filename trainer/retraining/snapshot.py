@@ -5,8 +5,9 @@ from collections import Counter
 from typing import Any
 
 from trainer.data.clip import Clip
+from trainer.data.labels import SHOT
 from trainer.data.licences import OWN, LicenceError, licence_of
-from trainer.learning.renderings import made_shots
+from trainer.learning.made import made_beside
 from trainer.report.card import ATTRIBUTIONS
 from trainer.retraining.material import Material
 from trainer.retraining.request import Request
@@ -19,11 +20,13 @@ FORBIDS = "not for distribution"
 def facts(material: Material, request: Request, windows: int) -> dict[str, Any]:
     """For ``manifest.training``: nothing in it depends on when or where it was learned."""
     clips = material.sources
+    made = Counter(one.label == SHOT for one in made_beside(material.learned, request.of_shots))
     return {
         "seed": request.seed,
         "variants": request.variants,
         "recordings": len({clip.recording for clip in clips}),
-        "made_shots": len(made_shots(material.learned, request.of_shots)),
+        "made_shots": made[True],
+        "made_others": made[False],
         "windows": windows,
         "recordings_by_label": dict(sorted(material.labels.items())),
         "clips_by_source": _counted(clip.source for clip in clips),

@@ -9,8 +9,6 @@ from pathlib import Path
 from trainer.data.licences import OWN
 from trainer.synthesis.sound_file import safely
 
-SHOT = "gun_shot"
-
 
 @dataclass(frozen=True)
 class Event:

@@ -45,7 +45,8 @@ def shot(
     """Write the shots of one gun, with what forest, ground and air make of them."""
     import numpy as np
 
-    from trainer.synthesis.annotation import SHOT, Event
+    from trainer.data.labels import SHOT
+    from trainer.synthesis.annotation import Event
     from trainer.synthesis.guns import KINDS, drawn_shot
 
     _check("shot", out, overwrite)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from trainer.augmentation.field import distance
 from trainer.augmentation.mixing import BAND_HZ
-from trainer.synthesis.annotation import SHOT, Event
+from trainer.data.labels import SHOT
+from trainer.synthesis.annotation import Event
 from trainer.synthesis.guns import KINDS, drawn_shot
 from trainer.synthesis.sounds import SOUNDS
 from trainer.synthesis.spectrum import Audio, noise

@@ -10,8 +10,9 @@ import soundfile
 
 from edge.audio.logmel import LOG_OFFSET
 from trainer.data.clip import Clip
-from trainer.distillation.bank import SHOT, SPEECH, Bank, BankPlan, make_bank, open_bank
-from trainer.distillation.mixes import BACKGROUND, UNCLEAR, Mixer
+from trainer.data.labels import BACKGROUND, SHOT, SPEECH
+from trainer.distillation.bank import Bank, BankPlan, make_bank, open_bank
+from trainer.distillation.mixes import UNCLEAR, Mixer
 from trainer.synthesis.sounds import SOUNDS
 from trainer.synthesis.speech import INSTALL, PROGRAM, VOICES
 

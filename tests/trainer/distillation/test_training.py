@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge.audio.logmel import MEL_BANDS
-from trainer.distillation.bank import SHOT, Bank, BankedSound, open_bank
+from trainer.data.labels import SHOT
+from trainer.distillation.bank import Bank, BankedSound, open_bank
 
 torch = pytest.importorskip("torch", reason="the deep extra is not installed")
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer.data.labels import BACKGROUND, SHOT
 from trainer.judging.events import Judged
 from trainer.learning.learner import Heard, decide
-from trainer.learning.renderings import BACKGROUND, SHOT, Spec
+from trainer.learning.renderings import Spec
 
 
 def heard(label: str, *margins: float, seconds: float = 60.0) -> Heard:

@@ -8,8 +8,12 @@ import soundfile
 
 from trainer.augmentation.mixing import bed, in_band, loudest, over_bed, random_of
 from trainer.data.clip import Clip
-from trainer.learning.renderings import BACKGROUND, LEAD_S, SHOT, Spec, effects_of, judged, learned, made_shots, render
+from trainer.data.labels import BACKGROUND, SHOT
+from trainer.learning.made import OTHERS, made_beside
+from trainer.learning.renderings import LEAD_S, Spec, effects_of, judged, learned, render
 from trainer.learning.windows import MOST, chosen_for
+from trainer.synthesis.guns import KINDS
+from trainer.synthesis.sounds import SOUNDS
 
 RATE = 16_000
 
@@ -131,18 +135,28 @@ def test_what_no_effect_was_drawn_for_is_rendered_as_well(clips: list[Clip]) -> 
         assert np.isfinite(render(spec).mixed).all()
 
 
-def test_made_shots_are_learned_beside_recorded_ones_over_beds_of_their_fold(clips: list[Clip]) -> None:
-    made = made_shots(clips, of_shots=15)
-    assert len(made) == round(0.28 * 16) and len({name.split()[1] for name in made}) == 3
-    assert made_shots(clips[1:], 15) == []  # without a shot there is nothing to go with
-    fold_of = FOLD_OF | {name: number % 2 for number, name in enumerate(made)}
+def test_made_sounds_are_learned_beside_recorded_shots_over_beds_of_their_fold(clips: list[Clip]) -> None:
+    made = made_beside(clips, of_shots=15)
+    shots, others = ([one for one in made if (one.label == SHOT) == is_shot] for is_shot in (True, False))
+    assert len(shots) == round(0.28 * 16) and {one.kind for one in shots} == set(KINDS)
+    assert len(others) == 16 and len({one.kind for one in others}) == 16
+    assert made_beside([clip for clip in clips if clip.label != SHOT], 15) == []  # nothing to stand beside
+    fold_of = FOLD_OF | {one.name: number % 2 for number, one in enumerate(made)}
     specs = [spec for spec in learned(clips, beds_of(clips), fold_of, 0, 0, 1, made=made) if spec.kind == "made"]
-    assert [spec.recording for spec in specs] == made
+    assert [(spec.recording, spec.label) for spec in specs] == [(one.name, one.label) for one in made]
     for spec in specs:
-        assert spec.label == SHOT
         assert set(spec.beds) == {one.path for one in beds_of(clips)[fold_of[spec.recording]]}
         sound = render(spec)
         assert np.array_equal(sound.mixed, render(spec).mixed) and np.isfinite(sound.mixed).all()
-        # Silence before it, then the shot: what comes before is bed alone.
+        # Silence before it, then the sound: what comes before is bed alone.
         assert not sound.clean[: round(0.8 * RATE)].any() and np.abs(sound.clean).max() > 0
     assert len({render(spec).clean.tobytes() for spec in specs}) == len(specs)
+    assert not any("burst" in effects_of(spec) for spec in specs if spec.label != SHOT)
+
+
+def test_made_sounds_have_the_label_of_recordings_where_there_are_such(clips: list[Clip]) -> None:
+    rain = {name for name, sound in SOUNDS.items() if sound.label == "rain" and sound.impulsive}
+    others = [one for one in made_beside(clips, of_shots=200) if one.label != SHOT]
+    assert {one.label for one in others} == {"rain", OTHERS}
+    assert all((one.label == "rain") == (one.kind in rain) for one in others)
+    assert {one.kind for one in others} == {name for name, sound in SOUNDS.items() if sound.impulsive}

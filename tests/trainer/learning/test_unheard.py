@@ -8,9 +8,10 @@ import pytest
 
 from converters.backbone_file import Backbone
 from trainer.data.clip import Clip
+from trainer.data.labels import SHOT
 from trainer.judging.events import Judged
 from trainer.learning.learner import Heard, decide
-from trainer.learning.renderings import SHOT, Spec
+from trainer.learning.renderings import Spec
 from trainer.learning.unheard import as_if_unheard, known_to, known_too_well
 
 RATE_PER_HOUR = 3.0
