@@ -45,14 +45,15 @@ class Made:
 
 def made_beside(clips: Sequence[Clip], of_shots: int) -> list[Made]:
     """The made sounds to learn beside ``clips``, whose shots are rendered ``of_shots`` times each, and once as they
-    are. Of each kind of gun and of sound as many. Without a recorded shot there is nothing for them to stand beside."""
+    are. Of each kind of gun and of sound as many; none where there are no shots, or nothing but shots: made sounds stand
+    beside recorded ones, not for them."""
     from trainer.synthesis.guns import KINDS
     from trainer.synthesis.sounds import SOUNDS
 
     recorded = sum(clip.label == SHOT for clip in clips) * (1 + of_shots)
-    if not recorded:
-        return []
     guns, labels = list(KINDS), {clip.label for clip in clips}
+    if not recorded or labels == {SHOT}:
+        return []
     others = [(kind, sound.label) for kind, sound in SOUNDS.items() if sound.impulsive]
     made = [Made(guns[n % len(guns)], SHOT, n) for n in range(round(OF_SHOTS * recorded))]
     for n in range(round(OF_OTHERS * recorded)):

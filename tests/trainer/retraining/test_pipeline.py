@@ -49,7 +49,7 @@ def test_a_run_packages_logs_and_puts_to_use_what_it_learned(finished: Home) -> 
 
 def test_the_model_says_what_it_learned_from_and_what_it_promises(finished: Home) -> None:
     manifest = model_file.read(finished.models / "current" / "model.tflite").manifest
-    assert manifest.labels == ["gun_shot", "background", "chainsaw", "rain"]
+    assert manifest.labels == ["gun_shot", "background", "chainsaw", "other_impulse", "rain"]
     assert manifest.metrics[PROMISED] == 3.0
     training = manifest.training
     learned = sum(count for count, _ in COUNTS.values())
@@ -58,6 +58,7 @@ def test_the_model_says_what_it_learned_from_and_what_it_promises(finished: Home
     assert training["clips_by_licence"] == {"CC0": learned}
     assert training["attributions"] == [f"made: {learned} clips (CC0)."]
     assert training["refused_by_licence"] == 0
+    assert training["made_shots"] > 0 and training["made_others"] > training["made_shots"]
     assert (training["seed"], training["variants"]) == (1, 1)
     assert training["recordings_by_label"]["gun_shot"] == COUNTS["gun_shot"][0]
     assert manifest.licence == "Apache-2.0"
@@ -226,7 +227,7 @@ def test_a_shot_and_what_sounds_like_one_are_enough(tmp_path: Path) -> None:
     data = pack(tmp_path / "data", gun_shot=(4, 0), explosion=(4, 0), rain=(0, 0), chainsaw=(0, 0), background=(0, 0))
     outcome, _ = run(tmp_path, data, ablations=False)
     assert model_file.read(tmp_path / "models" / outcome.version / "model.tflite").manifest.labels == [
-        "gun_shot", "explosion",
+        "gun_shot", "explosion", "other_impulse",
     ]  # fmt: skip
 
 
