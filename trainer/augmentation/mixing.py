@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge.audio.logmel import SAMPLE_RATE_HZ
 from trainer.data.decoding import read
+from trainer.synthesis.spectrum import fft_size
 
 BAND_HZ = (300.0, 6000.0)
 """Band in which signal-to-noise ratios are meant: wind and rumble below it hide no shot."""
@@ -89,7 +90,7 @@ def over_bed(
     loudest `LOUDEST_S` ``snr_db`` above the whole bed in `BAND_HZ`, at a random level."""
     clean = np.zeros(len(below), np.float32)
     clean[lead : lead + len(waveform)] = faded(waveform)
-    noise = float(np.sqrt(np.mean(in_band(below) ** 2)))
+    noise = rms_in_band(below)
     gain = 10 ** (snr_db / 20) * max(noise, 1e-6) / max(loudest(in_band(waveform)), 1e-6)
     clean *= np.float32(gain)
     mixed = clean + below
@@ -116,11 +117,25 @@ def gain_to_peak(waveform: NDArray[np.float32], peak_dbfs: float) -> np.float32:
 
 def in_band(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """What of it lies within `BAND_HZ`, float32 [n]."""
-    size = 1 << max(len(waveform) - 1, 1).bit_length()  # some lengths take the transform twenty times as long
+    size, inside = _band(len(waveform))
     spectrum = np.fft.rfft(waveform, size)
-    frequencies = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
-    spectrum[(frequencies < BAND_HZ[0]) | (frequencies > BAND_HZ[1])] = 0
-    return np.fft.irfft(spectrum, size)[: len(waveform)].astype(np.float32)
+    spectrum[: inside.start] = spectrum[inside.stop :] = 0
+    return np.asarray(np.fft.irfft(spectrum, size)[: len(waveform)], np.float32)
+
+
+def rms_in_band(waveform: NDArray[np.float32]) -> float:
+    """RMS of what of it lies within `BAND_HZ`, by the power of its spectrum (Parseval): half the work."""
+    size, inside = _band(len(waveform))
+    spectrum = np.fft.rfft(waveform, size)[inside]
+    power = 2 * float(np.vdot(spectrum, spectrum).real) / size
+    return float(np.sqrt(power / max(len(waveform), 1)))
+
+
+def _band(samples: int) -> tuple[int, slice]:
+    """A size that transforms are fast at, and the bins of `BAND_HZ` in it."""
+    size = fft_size(max(samples, 2))
+    bins_per_hz = size / SAMPLE_RATE_HZ
+    return size, slice(int(np.ceil(BAND_HZ[0] * bins_per_hz)), int(BAND_HZ[1] * bins_per_hz) + 1)
 
 
 def loudest(waveform: NDArray[np.float32]) -> float:

@@ -45,8 +45,8 @@ class Made:
 
 def made_beside(clips: Sequence[Clip], of_shots: int) -> list[Made]:
     """The made sounds to learn beside ``clips``, whose shots are rendered ``of_shots`` times each, and once as they
-    are. Of each kind of gun and of sound as many; none where there are no shots, or nothing but shots: made sounds stand
-    beside recorded ones, not for them."""
+    are. Of each kind of gun and of sound as many; none where there are no shots, or nothing but shots: made sounds
+    stand beside recorded ones, not for them."""
     from trainer.synthesis.guns import KINDS
     from trainer.synthesis.sounds import SOUNDS
 

@@ -27,7 +27,7 @@ from trainer.data.clip import Clip
 from trainer.data.labels import BACKGROUND, SHOT
 from trainer.learning.made import Made, waveform_of
 
-VERSION = {"plain": 4, "field": 4, "made": 1, "judged": 3}
+VERSION = {"plain": 5, "field": 5, "made": 2, "judged": 4}
 """Counted up when renderings of a kind change, or which of their windows are chosen: what the cache holds is then
 computed anew."""
 SNR_DB = (-3.0, 30.0)
