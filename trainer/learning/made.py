@@ -1,7 +1,7 @@
 """Made sounds to learn beside recorded ones: shots, and the short sounds that could be taken for them.
 
 What the few guns of a collection have in common, such as the microphone, is less of a hint beside others; and most of
-what could be taken for a shot stands in no collection that a model may ship with (docs/adr/0021, 0022).
+what could be taken for a shot stands in no collection that a model may ship with (docs/adr/0021, 0023).
 
     for one in made_beside(clips, of_shots=15):
         waveform = waveform_of(one.kind, random)
