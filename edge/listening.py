@@ -8,6 +8,9 @@ The listening thread keeps what may take long: commits to the disk, another mode
 also scores wherever nobody else does: at first, from a recording played fast, and after a window that took long. The
 source stands still for that one window (sound cards and pipes hold more than a block), and from then on only copies:
 the ring keeps what is not scored yet, and what it loses is counted as ever.
+
+While the sound goes on as it was (`edge.calm`) and no event is open, that thread lets windows wait for the next and
+scores three together: what wakes to cold caches seldom has much to do.
 """
 
 import threading
@@ -17,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge.audio.ring import Ring
+from edge.calm import Calm
 from edge.detection.detector import Detector
 from edge.detection.event import Event
 
@@ -30,6 +34,10 @@ QUICK_SHARE = 0.25
 """Of a block: a window that takes longer is not quick."""
 QUICK_S = 3.0
 """Of sound that was scored quickly throughout, before the thread that brings it may score."""
+WAITS_S = 0.48
+"""Longest that a window waits in a calm sound: how much later the alert may come of a shot that rises over nothing."""
+WAIT_TOGETHER = 2
+"""Most windows that wait. With the one that comes, all are scored within a block if each of them is quick."""
 
 
 class Turns(Protocol):
@@ -58,6 +66,8 @@ class Listening:
         ``block_s``: the length of the blocks in which sound arrives at its own speed; 0: as fast as it can."""
         self.beat = 0
         """Advances while windows are scored, or waited for."""
+        self.window_waits = False
+        """One is due, and need not be scored before others are. Set by the thread that brings the sound."""
         self._detector = detector
         self._ring = ring
         self._on_events = on_events
@@ -69,6 +79,12 @@ class Listening:
         self._quick_from = 0
         """Index from which on every window was scored quickly."""
         self._handed_over = False
+        self._block = round(block_s * ring.sample_rate_hz)
+        self._calm = Calm(detector.window // max(1, self._block))
+        # Half a block less, since blocks do not end to the sample where windows do.
+        waits = min(round(WAITS_S * ring.sample_rate_hz), WAIT_TOGETHER * detector.hop)
+        self._patience = waits - self._block // 2 if detector.hop <= waits else 0
+        """Frames: who has waited for less when a block of a calm sound comes waits on."""
         self._detector_lock = threading.Lock()
         self._called = threading.Event()
         self._events: deque[Event] = deque()
@@ -88,8 +104,11 @@ class Listening:
             return  # the listening thread waits at the ring
         if self._between.wanted or self._ring.closed:
             self._called.set()
+        end, overdue = self._ring.end, self._detector.overdue
+        calm = self._calm.hear(self._ring.look(max(0, end - self._block), end))
+        self.window_waits = calm and 0 <= overdue < self._patience and self._detector.quiet
         # Where the listening thread has the detector, it looks at the ring again before it sleeps.
-        if not self._detector.due or not self._detector_lock.acquire(False):
+        if overdue < 0 or self.window_waits or not self._detector_lock.acquire(False):
             return
         try:
             self._events.extend(self._score())
@@ -110,7 +129,7 @@ class Listening:
         """The listening thread, until ``stop`` or the end of the sound. Raises what went wrong in the detector."""
         try:
             while not self._stop.is_set():
-                if self._handed_over and not self._detector.due and not self._ring.closed:
+                if self._handed_over and (self.window_waits or not self._detector.due) and not self._ring.closed:
                     self._called.wait(IDLE_S if self._detector.quiet else TICK_S)
                     self._called.clear()
                 # If another thread hangs in the detector, this one stands here, and its beat with it.
@@ -135,7 +154,7 @@ class Listening:
             self._between.turn()
         if not self._handed_over:
             self._detector.wait(WAIT_S)
-        events = self._score()
+        events = [] if self.window_waits and self._handed_over and not self._ring.closed else self._score()
         self._on_turn()
         if events:
             self._on_events(events)
@@ -157,7 +176,8 @@ class Listening:
         if not self._quick_s:
             return events
         behind = detector.due
-        if behind or time.perf_counter() - began_s > self._quick_s:
+        windows = max(1.0, (detector.position - before) / detector.hop)
+        if behind or time.perf_counter() - began_s > self._quick_s * windows:
             self._quick_from = detector.position
             self._handed_over = False
         elif detector.position > before and detector.position - self._quick_from >= self._trust:

@@ -67,6 +67,8 @@ class Detector:
         self._ring = ring
         self._front_end = FrontEnd(ring.sample_rate_hz, settings.hop_s)
         self._timing = Timing.of(settings, ring.sample_rate_hz, model.manifest.window_s)
+        self.hop, self.window = self._timing.hop, self._timing.window
+        """In frames of the ring."""
         site = site or Site(model, settings)
         self._logic = EventLogic(site.rules, self._timing, self._listen, site.backgrounds, site.marks.near)
         self._columns = [model.manifest.labels.index(label) for label in model.alert_labels]
@@ -94,7 +96,12 @@ class Detector:
     @property
     def due(self) -> bool:
         """Whether ``advance`` would find the next window, probably."""
-        return self._ring.end >= self.position + self._front_end.wanted
+        return self.overdue >= 0
+
+    @property
+    def overdue(self) -> int:
+        """Frames that the ring holds beyond what the next window probably needs; negative where some are missing."""
+        return self._ring.end - self.position - self._front_end.wanted
 
     @property
     def quiet(self) -> bool:

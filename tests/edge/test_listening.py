@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge import listening as module
 from edge.audio.ring import Ring
+from edge.audio.source import block_s_for
 from edge.detection.detector import Detector
 from edge.detection.event import Event
 from edge.listening import Listening
@@ -35,7 +36,7 @@ class Between:
 class Rig:
     """A listening thread; the test's own is the one that brings the sound."""
 
-    def __init__(self, block_s: float = BLOCK_S, ring_s: float = 20.0) -> None:
+    def __init__(self, block_s: float = BLOCK_S, ring_s: float = 20.0, hop_s: float = 0.24) -> None:
         self.ring = Ring(RATE, ring_s)
         self.scored_by: list[str] = []
         self.slow_s = 0.0
@@ -43,7 +44,8 @@ class Rig:
         self.held = threading.Event()
         self.held.set()
         model = LoudnessModel(self._score)
-        self.detector = Detector(model, self.ring, DetectionSettings(), BLOCK)  # type: ignore[arg-type]
+        block = round(block_s * RATE) or BLOCK
+        self.detector = Detector(model, self.ring, DetectionSettings(hop_s=hop_s), block)  # type: ignore[arg-type]
         self.events: list[Event] = []
         self.told_by: set[str] = set()
         self.between = Between()
@@ -82,16 +84,16 @@ class Rig:
         except RuntimeError as error:
             self.raised.append(error)
 
-    def bring(self, sound: NDArray[np.float32], follow: bool = True) -> None:
+    def bring(self, sound: NDArray[np.float32], follow: bool = True, block: int = BLOCK) -> None:
         """Block by block; ``follow``: each once the one before has been scored, as a quick device does."""
-        for at in range(0, len(sound), BLOCK):
-            self.ring.write(sound[at : at + BLOCK])
+        for at in range(0, len(sound), block):
+            self.ring.write(sound[at : at + block])
             self.listening.on_sound()
             if follow:
                 self.catch_up()
 
     def catch_up(self) -> None:
-        self.until(lambda: not self.detector.due and not self._scoring)
+        self.until(lambda: not self._scoring and (not self.detector.due or self.listening.window_waits))
 
     def end(self) -> None:
         self.ring.close()
@@ -121,8 +123,16 @@ def rig() -> Iterator[Rig]:
     made.thread.join(10)
 
 
-def quiet(seconds: float) -> NDArray[np.float32]:
+def calm(seconds: float) -> NDArray[np.float32]:
     return (np.random.default_rng(0).standard_normal(round(seconds * RATE)) * 0.001).astype(np.float32)
+
+
+def quiet(seconds: float) -> NDArray[np.float32]:
+    """And yet not calm: every second block rises over the one before, so no window waits."""
+    sound = calm(seconds)
+    for at in range(0, len(sound), 2 * BLOCK):
+        sound[at : at + BLOCK] *= 2
+    return sound
 
 
 def _alone() -> Detector:
@@ -259,3 +269,104 @@ def test_the_end_of_the_sound_is_seen_at_once(rig: Rig, monkeypatch: pytest.Monk
     hand_over(rig)
     rig.end()
     assert rig.detector.position == rig.ring.end
+
+
+def windows_by_block(rig: Rig, sound: NDArray[np.float32], block: int = BLOCK) -> list[int]:
+    """How many windows were scored when each block came."""
+    counts = []
+    for at in range(0, len(sound), block):
+        before = rig.detector.windows
+        rig.bring(sound[at : at + block])
+        counts.append(rig.detector.windows - before)
+    return counts
+
+
+def test_in_a_calm_sound_windows_are_scored_three_at_a_time(rig: Rig) -> None:
+    hand_over(rig)
+    rig.bring(calm(2.4))
+    counts = windows_by_block(rig, calm(6 * 0.24))
+    assert sorted(counts) == [0, 0, 0, 0, 3, 3]
+    assert set(rig.scored_by) == {threading.current_thread().name}
+
+
+def test_a_bang_is_scored_at_once_with_what_waited_and_so_is_what_follows(rig: Rig) -> None:
+    hand_over(rig)
+    rig.bring(calm(2.4))
+    while windows_by_block(rig, calm(0.24)) != [3]:
+        pass
+    assert windows_by_block(rig, calm(0.24)) == [0]
+    bang = calm(0.24)
+    bang[100] = 0.01  # of no interest to the model
+    assert windows_by_block(rig, np.concatenate([bang, calm(4 * 0.24)])) == [2, 1, 1, 1, 0]
+
+
+def test_an_alert_comes_as_soon_as_without_waiting() -> None:
+    def told_after(rig: Rig) -> int:
+        sound = np.concatenate([calm(9.0 + 0.05), np.float32(0.6) * np.ones(10, np.float32), calm(3.0)])
+        for at in range(0, len(sound), BLOCK):
+            rig.bring(sound[at : at + BLOCK])
+            if rig.listening._events or rig.events:
+                return at
+        raise AssertionError("no alert")
+
+    told = []
+    for patience in (None, 0):
+        rig = Rig()
+        if patience is not None:
+            rig.listening._patience = patience
+        told.append(told_after(rig))
+        rig.end()
+    assert told[0] == told[1]
+
+
+def test_while_an_event_is_open_no_window_waits(rig: Rig) -> None:
+    hand_over(rig)
+    loud = calm(0.24)
+    loud[100:110] = 0.6
+    rig.bring(np.concatenate([calm(2.4), loud]))
+    assert set(windows_by_block(rig, calm(8 * 0.24))) == {1}, "merge_s has not passed"
+
+
+def test_the_listening_thread_lets_a_window_wait(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand_over(rig)
+    rig.bring(calm(2.4))
+    while not rig.listening.window_waits:
+        rig.bring(calm(0.24))
+    rig.scored_by.clear()
+    beat = rig.listening.beat
+    rig.listening._called.set()
+    rig.until(lambda: rig.listening.beat > beat)
+    with rig.listening._detector_lock:
+        assert rig.scored_by == []
+
+
+def test_what_waits_when_the_sound_ends_is_scored(rig: Rig) -> None:
+    hand_over(rig)
+    rig.bring(calm(2.4))
+    while not rig.listening.window_waits:
+        rig.bring(calm(0.24))
+    rig.end()
+    assert rig.detector.position == rig.ring.end
+    assert rig.detector.windows >= 1 + (rig.ring.end - round(0.975 * RATE)) // BLOCK
+
+
+@pytest.mark.parametrize(("hop_s", "most"), [(0.06, 3), (0.12, 3), (0.24, 3), (0.48, 2), (0.96, 1)])
+def test_no_window_waits_longer_than_half_a_second_nor_more_than_can_be_scored_in_a_block(
+    hop_s: float, most: int
+) -> None:
+    block_s = block_s_for(hop_s)
+    rig = Rig(block_s=block_s, hop_s=hop_s)
+    block = round(block_s * RATE)
+    rig.bring(quiet(6.0), block=block)
+    rig.until(lambda: rig.listening.handed_over)
+    rig.bring(calm(2.88), block=block)
+    longest, counts = 0, []
+    sound = calm(5.76)
+    for at in range(0, len(sound), block):
+        before = rig.detector.windows
+        rig.bring(sound[at : at + block], block=block)
+        counts.append(rig.detector.windows - before)
+        longest = max(longest, rig.detector.overdue if rig.listening.window_waits else 0)
+    assert max(counts) == most
+    assert longest / RATE < 0.48
+    rig.end()
