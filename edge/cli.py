@@ -153,6 +153,9 @@ def bench(
     yamnet: Annotated[
         Path | None, typer.Option(envvar="ECOSIGHT_YAMNET", help="Google's waveform-in yamnet.tflite, the baseline.")
     ] = None,
+    sound: Annotated[
+        Path | None, typer.Option(help="A recording for the daemon to hear; without, noise that goes on unchanged.")
+    ] = None,
 ) -> None:
     """Measure CPU, memory and start-up. CPU per second of audio, for each stage and for the whole daemon."""
     from edge.bench import BenchFailed, measure, to_json, to_table
@@ -160,7 +163,9 @@ def bench(
 
     with clear_errors():
         try:
-            result = measure(load(config), yamnet, seconds, lambda text: typer.echo(f"measuring {text} …", err=True))
+            result = measure(
+                load(config), yamnet, seconds, lambda text: typer.echo(f"measuring {text} …", err=True), sound
+            )
         except BenchFailed as error:
             fail(error, 1)
     typer.echo(to_json(result) if as_json else to_table(result))

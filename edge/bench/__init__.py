@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edge.bench.broker import BrokerError, private_broker
-from edge.bench.stages import CAPTURE_RATE_HZ, Baseline, detector_cost, front_end_cost, network_cost, noise
+from edge.bench.stages import CAPTURE_RATE_HZ, Baseline, detector_cost, front_end_cost, network_cost, noise, recorded
 from edge.bench.whole import BenchFailed, cpu_s, daemon_cost, rss_mib
 from edge.detection.choice import choose
 from edge.settings import EdgeSettings
@@ -42,6 +42,8 @@ __all__ = [
 
 TURNS = 10
 SHORTEST_TURN_S = 3.0
+LONGEST_S = 600.0
+"""Of a recording as much is heard."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +88,24 @@ def to_table(bench: Bench) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in shown.items())
 
 
-def measure(settings: EdgeSettings, yamnet: Path | None, seconds: float, say: Callable[[str], None]) -> Bench:
-    """Measure for about ``seconds``. ``say`` is told what is being measured.
+def measure(
+    settings: EdgeSettings,
+    yamnet: Path | None,
+    seconds: float,
+    say: Callable[[str], None],
+    recording: Path | None = None,
+) -> Bench:
+    """Measure for about ``seconds``. ``say`` is told what is being measured. ``recording``: what the daemon hears,
+    again and again; None: noise, in which no window is scored before it must (`edge.listening`).
 
     Raises:
         NoModelError: there is no model to measure.
+        SourceError: the recording cannot be used.
         BenchFailed: the daemon did not come up.
     """
     hop_s = settings.detection.hop_s
     choice = choose(settings.detection.model, settings.state_dir)
-    sound = noise(CAPTURE_RATE_HZ, 60.0)
+    sound = noise(CAPTURE_RATE_HZ, 60.0) if recording is None else recorded(recording, CAPTURE_RATE_HZ, LONGEST_S)
     say("the stages alone")
     front_end_ms = front_end_cost(sound, hop_s)
     network_ms = network_cost(choice.model, sound, hop_s)
@@ -116,7 +126,7 @@ def measure(settings: EdgeSettings, yamnet: Path | None, seconds: float, say: Ca
         tight = loop.tight()
     say(f"the whole daemon, and beside it the baseline at the same pace: {seconds:g} s at the speed of sound")
     with tempfile.TemporaryDirectory(prefix="ecosight-bench-") as folder:
-        whole = daemon_cost(Path(folder), choice.path, hop_s, seconds, meanwhile=beside, turns=turns)
+        whole = daemon_cost(Path(folder), choice.path, hop_s, seconds, meanwhile=beside, turns=turns, sound=sound)
     if whole.first_window_s is None:
         raise BenchFailed("the daemon scored no window")
     ratios = [own / other for own, other in zip(whole.turns, paced, strict=True)] if paced else []

@@ -1,29 +1,50 @@
 """The stages of the daemon alone, on sound in memory, and the baseline that they stand beside."""
 
+import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from edge.audio.frontend import FrontEnd
 from edge.audio.logmel import WINDOW_SAMPLES
+from edge.audio.recordings import open_recording
 from edge.audio.ring import Ring
-from edge.audio.source import block_s_for
+from edge.audio.source import SourceError, block_s_for
 from edge.detection.detector import Detector
 from edge.detection.graph import Graph
 from edge.detection.model import Model
 from edge.settings import DetectionSettings
 
 CAPTURE_RATE_HZ = 48_000
+SHORTEST_S = 20.0
+"""Of a recording to measure with."""
 
 
 def noise(rate_hz: int, seconds: float) -> NDArray[np.float32]:
     """Quiet pink-ish noise, float32 [n], always the same."""
     white = np.random.default_rng(0).standard_normal(round(rate_hz * seconds)).astype(np.float32)
     return np.cumsum(white - 0.02, dtype=np.float32) * np.float32(1e-4) % np.float32(0.02) + white * np.float32(0.003)
+
+
+def recorded(path: Path, rate_hz: int, longest_s: float) -> NDArray[np.float32]:
+    """The first channel of a recording, float32 [n], at ``rate_hz``.
+
+    Raises:
+        SourceError: it cannot be read, or is shorter than 20 s.
+    """
+    with open_recording(path) as recording:
+        blocks = list(itertools.islice(recording.blocks(), math.ceil(longest_s)))
+        sound = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+        length_s = len(sound) / recording.sample_rate_hz
+        if length_s < SHORTEST_S:
+            raise SourceError(f"{path} lasts {length_s:.1f} s; measuring needs at least {SHORTEST_S:g} s of sound")
+        return np.asarray(soxr.resample(sound, recording.sample_rate_hz, rate_hz), np.float32)
 
 
 def front_end_cost(sound: NDArray[np.float32], hop_s: float) -> float:

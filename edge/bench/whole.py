@@ -16,6 +16,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.audio.source import block_s_for
 from edge.bench.broker import private_broker
 from edge.bench.stages import CAPTURE_RATE_HZ, noise
@@ -50,6 +53,7 @@ def daemon_cost(
     overrides: dict[str, Any] | None = None,
     meanwhile: Callable[[float], object] = time.sleep,
     turns: int = 1,
+    sound: NDArray[np.float32] | None = None,
 ) -> Whole:
     """Run the daemon on 48 kHz sound at the speed of sound and read what the kernel counted.
 
@@ -57,6 +61,7 @@ def daemon_cost(
     PortAudio's callback does, and a sound server's client library more than all of the daemon.
 
     ``meanwhile(seconds)`` lasts as long as what is measured, in each of the ``turns`` into which it is divided.
+    ``sound``: what it hears, again and again, float32 [n] at 48 kHz; None: noise.
 
     Raises:
         BenchFailed: the daemon did not last; the text ends with its log.
@@ -79,7 +84,8 @@ def daemon_cost(
                 stderr=errors,
                 env=_environment(),
             )
-        threading.Thread(target=_feed, args=(daemon, block_s_for(hop_s)), daemon=True).start()
+        heard = noise(CAPTURE_RATE_HZ, 20.0) if sound is None else sound
+        threading.Thread(target=_feed, args=(daemon, block_s_for(hop_s), heard), daemon=True).start()
         try:
             _await_first_window(daemon, log)
             time.sleep(SETTLE_S)
@@ -105,11 +111,11 @@ def _ms_per_s(before: tuple[float, float], after: tuple[float, float]) -> float:
     return (after[0] - before[0]) * 1e3 / (after[1] - before[1])
 
 
-def _feed(daemon: "subprocess.Popen[bytes]", block_s: float) -> None:
-    """Noise into the daemon's standard input, at the speed of sound, until it ends."""
+def _feed(daemon: "subprocess.Popen[bytes]", block_s: float, heard: NDArray[np.float32]) -> None:
+    """``heard`` into the daemon's standard input, at the speed of sound, until it ends."""
     assert daemon.stdin is not None
     block = round(block_s * CAPTURE_RATE_HZ)
-    sound = (noise(CAPTURE_RATE_HZ, 20.0) * 32_767).astype("<i2")
+    sound = (heard * 32_767).clip(-32_768, 32_767).astype("<i2")
     blocks = [sound[start : start + block].tobytes() for start in range(0, len(sound) - block + 1, block)]
     due_s = time.monotonic()
     with suppress(OSError, ValueError):

@@ -189,6 +189,16 @@ def test_a_mistyped_command_shows_how_it_is_typed(arguments: tuple[str, ...]) ->
     assert "Usage:" in done.stdout + done.stderr
 
 
+def test_the_bench_says_what_is_wrong_with_a_recording(tmp_path: Path, model: Path) -> None:
+    path = configuration(tmp_path, detection={"model": str(model)})
+    short = tmp_path / "short.wav"
+    soundfile.write(short, np.zeros(8_000, np.float32), 8_000)
+    assert "short.wav lasts 1.0 s; measuring needs at least 20 s" in refused(
+        "bench", "--sound", short, "--config", path
+    )
+    assert "nowhere.wav" in refused("bench", "--sound", tmp_path / "nowhere.wav", "--config", path)
+
+
 @pytest.mark.server
 @pytest.mark.data
 def test_the_bench_gives_every_promised_figure(tmp_path: Path, model: Path, yamnet: Path) -> None:
