@@ -234,7 +234,7 @@ class Capture:
             return seen, None
         sample = round(SAMPLED_S * self._ring.sample_rate_hz)
         try:
-            return end, self._ring.read(max(seen, self._ring.oldest, end - sample), end)
+            return end, self._ring.look(max(seen, self._ring.oldest, end - sample), end)
         except Overwritten:  # a recording played fast
             return end, None
 

@@ -24,17 +24,14 @@ STALLED_S = 8.0
 LOOK_S = 0.5
 """How often a silent pipe looks whether it should stop."""
 BYTES_OF = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
-_INTEGERS: dict[str, tuple[np.dtype[Any], np.float32]] = {
-    "s16le": (np.dtype("<i2"), np.float32(2**-15)),
-    "s32le": (np.dtype("<i4"), np.float32(2**-31)),
+_INTEGERS: dict[str, tuple[np.dtype[Any], NDArray[np.float32]]] = {
+    "s16le": (np.dtype("<i2"), np.array(2**-15, np.float32)),
+    "s32le": (np.dtype("<i4"), np.array(2**-31, np.float32)),
 }
 
 
-def decode(
-    data: bytes | memoryview, sample_format: str, into: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Whole little-endian samples as float32 ``[n]``, full scale ±1; what is no number becomes silence. ``into``: room
-    for them, which is used where that is less work."""
+def decode(data: bytes | memoryview, sample_format: str) -> NDArray[np.float32]:
+    """Whole little-endian samples as float32 ``[n]``, full scale ±1; what is no number becomes silence."""
     if sample_format == "f32le":
         samples = np.frombuffer(data, "<f4")
         return np.where(np.isfinite(samples), samples, np.float32(0)).astype(np.float32, copy=False)
@@ -43,12 +40,16 @@ def decode(
         padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         return (padded.view("<i4")[:, 0] / np.float32(2**31)).astype(np.float32, copy=False)
     kind, step = _INTEGERS[sample_format]
-    # Two plain loops: one over mixed types goes piece by piece through numpy's buffers.
     steps = np.frombuffer(data, kind)
-    samples = np.empty(len(steps), np.float32) if into is None else into[: len(steps)]
-    samples[...] = steps
-    samples *= step
-    return samples
+    return _scale(steps, step, np.empty(len(steps), np.float32))
+
+
+def _scale(steps: NDArray[Any], step: NDArray[np.float32], into: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Two plain loops: one over mixed types goes piece by piece through numpy's buffers. A ``step`` without dimensions,
+    # since a scalar is made one of those first.
+    into[...] = steps
+    into *= step
+    return into
 
 
 class _Pipe:
@@ -65,6 +66,11 @@ class _Pipe:
         self._block = memoryview(bytearray(max(1, round(block_s * sample_rate_hz)) * self._frame_bytes))
         self._samples = np.empty(len(self._block) // BYTES_OF[sample_format], np.float32)
         """Room for the samples of a block."""
+        self._integers: tuple[NDArray[Any], NDArray[np.float32]] | None = None
+        """A whole block as integers, and their step."""
+        if sample_format in _INTEGERS:
+            kind, step = _INTEGERS[sample_format]
+            self._integers = np.frombuffer(self._block, kind), step
         self._filled = 0
         """Bytes of the block that are there."""
         self._wanted = len(self._block)
@@ -94,7 +100,10 @@ class _Pipe:
         whole = self._filled // self._frame_bytes * self._frame_bytes
         if not whole:
             return
-        samples = decode(self._block[:whole], self._format, self._samples)
+        if self._integers is not None and whole == len(self._block):
+            samples = _scale(*self._integers, self._samples)
+        else:
+            samples = decode(self._block[:whole], self._format)
         if self._channels > 1:
             samples = np.ascontiguousarray(samples.reshape(-1, self._channels)[:, self._channel - 1])
         self._filled -= whole

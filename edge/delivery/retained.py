@@ -55,6 +55,8 @@ class Retained:
     def take(self) -> list[tuple[str, bytes]]:
         """What is to be published now: first what is emptied, which nobody answers, then what is answered."""
         with self._lock:
+            if not self._waiting:
+                return []
             due = [(topic, self._payloads[topic]) for topic in sorted(self._waiting)]
             self._waiting.clear()
             emptied = {topic for topic, payload in due if not payload}

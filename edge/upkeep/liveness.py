@@ -96,7 +96,8 @@ class Liveness:
         self.level_dbfs = None
         if frames is None or not len(frames):
             return "stale"
-        lowest, highest = float(frames.min()), float(frames.max())
+        # By their places: see `edge.calm`.
+        lowest, highest = frames.item(frames.argmin()), frames.item(frames.argmax())
         if lowest == highest == 0.0:
             return "silent"
         if not highest - lowest > CONSTANT_PEAK_TO_PEAK:
