@@ -18,11 +18,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.audio.logmel import FRONT_END, WINDOW_SAMPLES, front_end_hash
-from edge.delivery.messages import Identifier, ModelName
+from edge.delivery.messages import Identifier
 from edge.detection.appended_zip import split, tail
 from edge.detection.site_rules import BackgroundRule, VetoRule, log_odds, score_at
 
-FORMAT_VERSION = 1
 MANIFEST, GOLDEN, CARD = "manifest.json", "golden.npz", "MODEL_CARD.md"
 
 # Far above anything that runs on the device; a file beyond them is refused before it is read.
@@ -165,10 +164,6 @@ class Manifest(_Part):
         """Labels of voices: ``speech_label`` and all whose role is ``privacy``."""
         known = [*self.labels, *self.context_labels]
         return list(dict.fromkeys(x for x in known if x == self.speech_label or self.roles.get(x) == "privacy"))
-
-    @property
-    def model_name(self) -> ModelName:
-        return ModelName(name=self.name, version=self.version)
 
 
 class ModelFile:

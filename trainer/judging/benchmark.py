@@ -106,7 +106,9 @@ def write_sounds(
         OSError: no space, no permission.
     """
     if not any(spec.label == SHOT for spec in specs):
-        raise SoundError(f"there is no recording labelled {SHOT!r} to judge on")
+        raise SoundError(
+            f"there is no recording labelled {SHOT!r} to judge on; `ecosight-trainer data list` shows what there is"
+        )
     version = digest_of(specs)[:12]
     if (folder / LISTED).exists():
         there = read_sounds(folder)

@@ -128,7 +128,9 @@ def table_of(
     """
     labels = (SHOT, *sorted({spec.label for spec in specs} - {SHOT}))
     if not any(spec.label == SHOT for spec in specs):
-        raise LearningError(f"there is no recording labelled {SHOT!r} to learn from")
+        raise LearningError(
+            f"there is no recording labelled {SHOT!r} to learn from; `ecosight-trainer data list` shows what there is"
+        )
     if len(labels) < 2:
         raise LearningError(f"there is nothing but {SHOT!r} to learn from; add recordings of other sounds")
     jobs = (Job(f"learned {spec.key}", render, (spec,), partial(_choose, spec)) for spec in specs)
